@@ -1,0 +1,113 @@
+"""The planner keeps promises on the machines at hand."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from p2pstore.ids import EncodingId, PeerId
+from p2pstore.placement.planner import copies_wanted, extend_stripe, health_with, plan_stripe
+from p2pstore.placement.promise import Promise, failure_sets, household_promise, stripe_health
+from p2pstore.placement.ranking import Candidate, rank
+
+
+def machine(number: int) -> PeerId:
+    return PeerId(bytes([number]) * 32)
+
+
+def brute_force_survives(needed: int, held: dict[PeerId, list[int]]) -> int:
+    for size in range(len(held) + 1):
+        for failed in combinations(held, size):
+            left = {i for peer, indices in held.items() if peer not in failed for i in indices}
+            if len(left) < needed:
+                return size - 1
+    return len(held)
+
+
+def test_the_household_promise_grows_with_its_machines() -> None:
+    assert [household_promise(n) for n in (1, 2, 3, 5, 6, 30)] == [
+        Promise.NOTHING,
+        Promise.NOTHING,
+        Promise.ANY_1,
+        Promise.ANY_1,
+        Promise.ANY_2,
+        Promise.ANY_2,
+    ]
+
+
+def test_six_machines_are_coded_four_plus_two_and_nine_six_plus_three() -> None:
+    plans = {count: plan_stripe([machine(i) for i in range(count)], Promise.ANY_2) for count in (3, 4, 6, 9, 12)}
+    assert {count: (p.needed, p.total) for count, p in plans.items()} == {
+        3: (1, 3),
+        4: (2, 4),
+        6: (4, 6),
+        9: (6, 9),
+        12: (6, 9),
+    }
+
+
+@given(st.integers(1, 14), st.sampled_from(list(Promise)))
+def test_a_plan_that_says_it_keeps_its_promise_survives_every_promised_failure(count: int, promise: Promise) -> None:
+    machines = [machine(i) for i in range(count)]
+    plan = plan_stripe(machines, promise)
+    for failed in failure_sets(machines, promise):
+        left = {i for i, peer in enumerate(plan.holders) if peer not in failed}
+        if plan.needed == 1:
+            assert bool(left) == plan.kept or left
+        elif plan.kept:
+            assert len(left) >= plan.needed
+    assert plan.kept == (count > promise.machines)
+
+
+@given(
+    st.integers(1, 5),
+    st.dictionaries(st.integers(0, 6).map(machine), st.lists(st.integers(0, 9), unique=True, max_size=4), max_size=6),
+)
+def test_stripe_health_agrees_with_trying_every_failure(needed: int, held: dict[PeerId, list[int]]) -> None:
+    if needed == 1:
+        held = {peer: indices[:1] for peer, indices in held.items() if indices}
+        distinct = {peer: [number] for number, peer in enumerate(held)}
+        held = distinct
+    held = {peer: indices for peer, indices in held.items() if indices}
+    health = stripe_health(needed, held)
+    expected = brute_force_survives(needed, held) if held else -1
+    assert health.survives == expected
+    assert health.readable == (expected >= 0)
+
+
+@given(
+    st.integers(2, 6),
+    st.integers(1, 8),
+    st.data(),
+)
+def test_extending_a_stripe_reaches_the_promise_whenever_enough_machines_are_left(
+    needed: int, machine_count: int, data: st.DataObject
+) -> None:
+    machines = [machine(i) for i in range(machine_count)]
+    placed = data.draw(st.lists(st.sampled_from(machines), unique=True, max_size=min(needed, machine_count)))
+    held = {peer: [index] for index, peer in enumerate(placed)}
+    added = extend_stripe(needed, held, machines, Promise.ANY_2)
+    health = health_with(needed, held, added)
+    assert health.keeps(Promise.ANY_2) == (machine_count >= 3)
+    indices = [i for held_indices in held.values() for i in held_indices] + [index for _, index in added]
+    assert len(indices) == len(set(indices)), "no row is placed twice"
+
+
+def test_nothing_is_added_to_a_stripe_that_keeps_its_promise() -> None:
+    held = {machine(i): [i] for i in range(6)}
+    assert extend_stripe(4, held, [machine(i) for i in range(6)], Promise.ANY_2) == []
+
+
+def test_copies_never_go_twice_to_one_machine() -> None:
+    assert extend_stripe(1, {machine(0): [0]}, [machine(0), machine(1)], Promise.ANY_2) == [(machine(1), 1)]
+    assert copies_wanted([machine(i) for i in range(6)], Promise.ANY_2) == tuple(machine(i) for i in range(3))
+
+
+def test_ranking_prefers_free_space_skips_the_full_and_differs_by_stripe() -> None:
+    big, small, full = machine(1), machine(2), machine(3)
+    candidates = [Candidate(big, 4_000), Candidate(small, 1_000), Candidate(full, 10)]
+    firsts = [rank(EncodingId(bytes([n]) * 32), candidates, shard_bytes=100)[0] for n in range(200)]
+    assert full not in firsts
+    assert 150 < firsts.count(big) < 200, "weight 16 to 1"
