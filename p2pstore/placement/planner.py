@@ -57,8 +57,8 @@ def plan_stripe(ranked: Sequence[PeerId], promise: Promise) -> StripePlan:
     if not ranked:
         raise ValueError("no machine to place on")
     failures = promise.machines
-    if len(ranked) <= failures + 1 or failures == 0:
-        copies = ranked[: max(failures + 1, 2)]
+    if len(ranked) <= failures + 1:
+        copies = ranked[: failures + 1]
         return StripePlan(1, tuple(copies), promise, kept=len(copies) > failures)
     needed = min(len(ranked) - failures, DATA_SHARDS_MOST)
     spares = failures + 1 if failures == 2 and len(ranked) >= needed + 3 else failures
@@ -66,8 +66,8 @@ def plan_stripe(ranked: Sequence[PeerId], promise: Promise) -> StripePlan:
 
 
 def copies_wanted(ranked: Sequence[PeerId], promise: Promise) -> tuple[PeerId, ...]:
-    """Who holds a copy of a chunk too small to be worth coding: one machine more than may fail, at least two."""
-    return tuple(ranked[: max(promise.machines + 1, 2)])
+    """Who holds a copy of a chunk too small to be worth coding: one machine more than may fail."""
+    return tuple(ranked[: promise.machines + 1])
 
 
 def extend_stripe(

@@ -13,14 +13,13 @@ from p2pstore.ids import PeerId
 class Promise(Enum):
     """What must be survivable. The value is the word that a person types and that stripe statements carry."""
 
-    NOTHING = "copies"
     ANY_1 = "any-1"
     ANY_2 = "any-2"
 
     @property
     def machines(self) -> int:
         """How many machines may fail together."""
-        return {Promise.NOTHING: 0, Promise.ANY_1: 1, Promise.ANY_2: 2}[self]
+        return {Promise.ANY_1: 1, Promise.ANY_2: 2}[self]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +40,11 @@ class StripeHealth:
 
 
 def household_promise(machine_count: int) -> Promise:
-    """The one promise of a household: two failures from six machines on, one from three, copies below."""
-    if machine_count >= 6:
-        return Promise.ANY_2
-    if machine_count >= 3:
-        return Promise.ANY_1
-    return Promise.NOTHING
+    """The one promise of a household: any two machines may fail from six machines on, any one below.
+
+    Two machines keep it with a copy on each; a lone machine cannot keep it, and is told so.
+    """
+    return Promise.ANY_2 if machine_count >= 6 else Promise.ANY_1
 
 
 def failure_sets(machines: Collection[PeerId], promise: Promise) -> Iterator[frozenset[PeerId]]:

@@ -1,0 +1,186 @@
+"""The home folder: what one installation keeps on this machine, and the lock that lets one daemon at a time use it.
+
+```
+HOME/settings.json   name, site, size, ports: what a person chose
+HOME/keys            identity and key generations, mode 0600
+HOME/ledger/         the metadata database and the side file that detects a rollback
+HOME/store/          packs, index, sentinel
+HOME/log/daemon.log
+HOME/daemon.lock     held (flock) by the running daemon; holds its pid
+```
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from p2pstore.errors import Misuse
+
+SETTINGS_VERSION: Final = 1
+
+
+class NoHousehold(Misuse):
+    """The folder is not the home of an installation."""
+
+
+class AlreadyHome(Misuse):
+    """The folder already is the home of an installation."""
+
+
+class AlreadyRunning(Misuse):
+    """Another daemon holds the lock.
+
+    Attributes:
+        pid: its process, 0 if it could not be read.
+    """
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(f"a daemon runs here already (pid {pid})")
+        self.pid = pid
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a person chose for this machine.
+
+    Attributes:
+        household: the household's name.
+        name: this machine's name.
+        site: where it stands.
+        steadiness: "always-on", "desktop" or "laptop".
+        size_bytes: how much of its disk is given.
+        listen: the address to listen on; "*" is every interface.
+        port: P of the control plane (bulk P+1, enrolment P+2, DHT UDP P); 0 until the first start chose one.
+    """
+
+    household: str
+    name: str
+    site: str
+    steadiness: str
+    size_bytes: int
+    listen: str = "*"
+    port: int = 0
+
+
+class Home:
+    """Paths and small files of one installation."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+
+    @property
+    def keys_path(self) -> Path:
+        """Identity and key generations."""
+        return self.path / "keys"
+
+    @property
+    def ledger_path(self) -> Path:
+        """The ledger's folder."""
+        return self.path / "ledger"
+
+    @property
+    def store_path(self) -> Path:
+        """The folder of shards."""
+        return self.path / "store"
+
+    @property
+    def log_path(self) -> Path:
+        """The daemon's log file."""
+        return self.path / "log" / "daemon.log"
+
+    @property
+    def exists(self) -> bool:
+        """Whether a household was made or joined here."""
+        return (self.path / "settings.json").is_file()
+
+    def create(self) -> None:
+        """Make the folder. Raises AlreadyHome rather than touch an installation, Misuse for a folder with other things."""
+        if self.exists:
+            raise AlreadyHome(str(self.path))
+        if self.path.is_dir() and any(entry for entry in self.path.iterdir() if entry.name != "log"):
+            raise Misuse(f"{self.path} is not empty")
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path.chmod(0o700)
+
+    def read_settings(self) -> Settings:
+        """The settings. Raises NoHousehold, or Misuse for a file that does not parse."""
+        try:
+            text = (self.path / "settings.json").read_text("utf-8")
+        except (FileNotFoundError, NotADirectoryError):
+            raise NoHousehold(str(self.path)) from None
+        try:
+            values: dict[str, Any] = json.loads(text)
+            if values.pop("version") != SETTINGS_VERSION:
+                raise Misuse(f"{self.path}/settings.json was written by another version")
+            return Settings(**values)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise Misuse(f"{self.path}/settings.json does not parse: {error}") from None
+
+    def write_settings(self, settings: Settings) -> None:
+        """Replace the settings, durably."""
+        text = json.dumps({"version": SETTINGS_VERSION, **asdict(settings)}, indent=2, sort_keys=True) + "\n"
+        self.write_private("settings.json", text.encode())
+
+    def remember_port(self, settings: Settings, *, listen: str, port: int) -> Settings:
+        """Keep the address of the first start, so that the others find this machine after a restart."""
+        if (settings.listen, settings.port) == (listen, port):
+            return settings
+        changed = replace(settings, listen=listen, port=port)
+        self.write_settings(changed)
+        return changed
+
+    def write_private(self, name: str, data: bytes) -> None:
+        """Write a small file of mode 0600 so that after a power cut it is the old one or the new one."""
+        part = self.path / f".{name}.part"
+        part.unlink(missing_ok=True)
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        part.replace(self.path / name)
+        folder = os.open(self.path, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def running_pid(self) -> int | None:
+        """The pid of the daemon that holds the lock, or None."""
+        try:
+            descriptor = os.open(self.path / "daemon.lock", os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _pid_in(descriptor)
+        finally:
+            os.close(descriptor)
+        return None
+
+    def lock(self) -> int:
+        """Take the lock for as long as the process lives; returns the descriptor. Raises AlreadyRunning."""
+        descriptor = os.open(self.path / "daemon.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = _pid_in(descriptor)
+            os.close(descriptor)
+            raise AlreadyRunning(pid) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        return descriptor
+
+
+def _pid_in(descriptor: int) -> int:
+    text = os.pread(descriptor, 32, 0).strip()
+    return int(text) if text.isdigit() else 0

@@ -1,0 +1,237 @@
+"""The files that a person puts and gets: reading them without trusting that they hold still, writing them atomically.
+
+Blocking calls, made from worker jobs. Names are bytes: a file may have a name that is not text.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from p2pstore.errors import Misuse, NoSpace
+from p2pstore.packing import Buffer
+
+PART_PREFIX: Final = b".p2pstore-"
+"""Unfinished downloads carry this prefix; a scan for upload passes them over."""
+
+
+class ChangedWhileRead(Misuse):
+    """A file that changed each time it was read: what was read belongs to no single moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What tells that a file is still the one that was opened."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class LocalEntry:
+    """One thing found on the local disk.
+
+    Attributes:
+        path: absolute.
+        names: components below what was asked for, the last its own name.
+        kind: "file", "folder" or "link".
+        size: bytes (0 unless a file).
+        mode: permission bits.
+        mtime_ns: last change, nanoseconds since 1970.
+        target: where a link points.
+    """
+
+    path: bytes
+    names: tuple[bytes, ...]
+    kind: str
+    size: int
+    mode: int
+    mtime_ns: int
+    target: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Something that cannot be stored, and why."""
+
+    path: bytes
+    why: str
+
+
+def describe(path: bytes, names: tuple[bytes, ...]) -> LocalEntry | Unreadable:
+    """What lies at `path`, without following a link."""
+    try:
+        info = os.lstat(path)
+        if stat.S_ISLNK(info.st_mode):
+            return LocalEntry(
+                path, names, "link", 0, stat.S_IMODE(info.st_mode), info.st_mtime_ns, os.fsencode(os.readlink(path))
+            )
+    except OSError as error:
+        return Unreadable(path, error.strerror or str(error))
+    if stat.S_ISREG(info.st_mode):
+        return LocalEntry(path, names, "file", info.st_size, stat.S_IMODE(info.st_mode), info.st_mtime_ns)
+    if stat.S_ISDIR(info.st_mode):
+        return LocalEntry(path, names, "folder", 0, stat.S_IMODE(info.st_mode), info.st_mtime_ns)
+    return Unreadable(path, "not a file, folder or link (a socket, pipe or device)")
+
+
+def walk(path: bytes, names: tuple[bytes, ...]) -> Iterator[LocalEntry | Unreadable]:
+    """`path` and, if it is a folder, all below it: parents before children, names sorted. Follows no link."""
+    top = describe(path, names)
+    yield top
+    if isinstance(top, Unreadable) or top.kind != "folder":
+        return
+    pending = [top]
+    while pending:
+        folder = pending.pop()
+        try:
+            found = sorted(os.listdir(folder.path))
+        except OSError as error:
+            yield Unreadable(folder.path, error.strerror or str(error))
+            continue
+        below = []
+        for name in found:
+            if name.startswith(PART_PREFIX):
+                continue
+            entry = describe(os.path.join(folder.path, name), (*folder.names, name))
+            yield entry
+            if isinstance(entry, LocalEntry) and entry.kind == "folder":
+                below.append(entry)
+        pending.extend(reversed(below))
+
+
+class LocalSource:
+    """One local file being read from front to back."""
+
+    def __init__(self, path: bytes) -> None:
+        self.path = path
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        self.fingerprint = self._look()
+        self._offset = 0
+
+    def _look(self) -> Fingerprint:
+        info = os.fstat(self._descriptor)
+        return Fingerprint(info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
+
+    def read_into(self, buffer: memoryview) -> int:
+        """Fill `buffer` with what comes next; fewer bytes than its length only at the end of the file."""
+        filled = 0
+        while filled < len(buffer):
+            count = os.preadv(self._descriptor, [buffer[filled:]], self._offset)
+            if not count:
+                break
+            filled += count
+            self._offset += count
+        return filled
+
+    def unchanged(self) -> bool:
+        """Whether the open file, and the name it was opened by, are still what they were."""
+        try:
+            by_name = os.lstat(self.path)
+        except OSError:
+            return False
+        return self._look() == self.fingerprint and (by_name.st_dev, by_name.st_ino) == (
+            self.fingerprint.device,
+            self.fingerprint.inode,
+        )
+
+    def close(self) -> None:
+        """Let go of the file."""
+        os.close(self._descriptor)
+
+
+def read_small(entry: LocalEntry, bytes_max: int) -> bytes | None:
+    """The whole of a small file read at one moment, or None if it is larger now or keeps changing."""
+    for _ in range(3):
+        source = LocalSource(entry.path)
+        try:
+            buffer = bytearray(bytes_max + 1)
+            count = source.read_into(memoryview(buffer))
+            if count > bytes_max:
+                return None
+            if source.unchanged():
+                return bytes(buffer[:count])
+        finally:
+            source.close()
+    return None
+
+
+class PartFile:
+    """A file on its way to a name: written beside it, given the name only when it is whole.
+
+    Nothing is ever seen under the final name but the whole content; an interrupted one leaves nothing.
+    """
+
+    def __init__(self, destination: bytes) -> None:
+        self.destination = destination
+        folder = os.path.dirname(destination) or b"."
+        self._part = os.path.join(folder, PART_PREFIX + secrets.token_hex(8).encode() + b".part")
+        with _no_space():
+            self._descriptor = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._open = True
+
+    def write(self, offset: int, data: Buffer) -> None:
+        """Write `data` at `offset`; runs of zeros of a whole block stay holes where the file system can."""
+        view = memoryview(data)
+        with _no_space():
+            while len(view):
+                count = os.pwrite(self._descriptor, view, offset)
+                view = view[count:]
+                offset += count
+
+    def publish(self, *, size: int, mode: int, mtime_ns: int, sync: bool = True) -> None:
+        """Give the file its size, mode, time and name."""
+        with _no_space():
+            os.ftruncate(self._descriptor, size)
+            os.fchmod(self._descriptor, mode & 0o7777)
+            os.utime(self._descriptor, ns=(mtime_ns, mtime_ns))
+            if sync:
+                os.fsync(self._descriptor)
+        os.close(self._descriptor)
+        self._open = False
+        os.rename(self._part, self.destination)
+
+    def abandon(self) -> None:
+        """Leave no trace; fine after publish."""
+        if not self._open:
+            return
+        self._open = False
+        os.close(self._descriptor)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._part)
+
+
+def make_link(target: bytes, destination: bytes) -> None:
+    """A symlink at `destination`, replacing a file or link there."""
+    part = os.path.join(os.path.dirname(destination) or b".", PART_PREFIX + secrets.token_hex(8).encode())
+    os.symlink(target, part)
+    try:
+        os.rename(part, destination)
+    except OSError:
+        os.unlink(part)
+        raise
+
+
+def finish_folder(path: bytes, *, mode: int, mtime_ns: int) -> None:
+    """Give a folder its mode and time, after everything in it was written."""
+    os.chmod(path, mode & 0o7777)
+    os.utime(path, ns=(mtime_ns, mtime_ns))
+
+
+@contextlib.contextmanager
+def _no_space() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NoSpace("the local disk is full") from error
+        raise

@@ -1,0 +1,169 @@
+"""Who is there now: a small question to every member every ten seconds, and what it answered.
+
+What this service believes decides whom to *ask*; it never decides that a shard is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import trio
+
+from p2pstore.errors import PeerFault, Unavailable
+from p2pstore.ids import PeerId
+from p2pstore.packing import Fields
+from p2pstore.seams.clock import Clock
+from p2pstore.seams.network import Message, Network
+
+KIND: Final = "peer.how"
+KINDS: Final = frozenset({KIND})
+
+ASK_EVERY_S: Final = 10.0
+"""About 40 questions of 100 bytes a minute in a household of six: well below the 8 KB a minute that idling may cost."""
+
+ASK_TIMEOUT_S: Final = 5.0
+HEARD_WITHIN_S: Final = 25.0
+"""Two questions may go unanswered (a laptop busy waking) before nobody is asked to take a shard there."""
+
+STALLED_AFTER_S: Final = 1.5
+"""A machine that does not answer a tiny question for so long while we wait for it is not worth waiting for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What a machine says of itself.
+
+    Attributes:
+        accepts_bytes: what its stores would still take as new shards; 0 when full or asleep.
+        given_bytes: the size given to its stores.
+        used_bytes: what shards take of it.
+    """
+
+    accepts_bytes: int
+    given_bytes: int
+    used_bytes: int
+
+    def encode(self) -> list[int]:
+        """For a message header."""
+        return [1, self.accepts_bytes, self.given_bytes, self.used_bytes]
+
+    @staticmethod
+    def decode(value: Any) -> Condition:
+        """The condition in a message header. Raises Malformed."""
+        fields = Fields(value, "condition", version=1)
+        return Condition(fields.integer(0, 2**62), fields.integer(0, 2**62), fields.integer(0, 2**62))
+
+
+@dataclass(frozen=True, slots=True)
+class Acquaintance:
+    """What we know of a machine from talking to it in this life of the daemon.
+
+    Attributes:
+        heard_at_s: when it last answered, on our monotonic clock.
+        rtt_s: how long its last answer took.
+        condition: what it said.
+    """
+
+    heard_at_s: float
+    rtt_s: float
+    condition: Condition
+
+
+class Liveness:
+    """Asks every member how it is."""
+
+    def __init__(
+        self,
+        *,
+        network: Network,
+        clock: Clock,
+        others: Callable[[], list[PeerId]],
+        own_condition: Callable[[], Condition],
+    ) -> None:
+        self._network = network
+        self._clock = clock
+        self._others = others
+        self._own_condition = own_condition
+        self._known: dict[PeerId, Acquaintance] = {}
+        self._stalled: set[PeerId] = set()
+        self._hurry = trio.Event()
+        self.changed = trio.Event()
+        """Set, and replaced by a new one, whenever a machine starts or stops answering."""
+
+    async def run(self) -> None:
+        """Ask for ever."""
+        while True:
+            async with trio.open_nursery() as nursery:
+                for peer in self._others():
+                    nursery.start_soon(self.ask, peer)
+            with self._clock.move_on_after(ASK_EVERY_S):
+                await self._hurry.wait()
+            self._hurry = trio.Event()
+
+    def ask_soon(self) -> None:
+        """Ask everybody now: a link came up or went down."""
+        self._hurry.set()
+
+    async def ask(self, peer: PeerId, *, timeout_s: float = ASK_TIMEOUT_S) -> bool:
+        """Ask one machine; whether it answered in time."""
+        asked_at_s = self._clock.now_s()
+        before = self.answers(peer)
+        try:
+            reply = await self._network.request(
+                peer, Message(KIND, {"me": self._own_condition().encode()}), timeout_s=timeout_s
+            )
+            condition = Condition.decode(reply.args.get("me"))
+        except (Unavailable, PeerFault):
+            self._stalled.add(peer)
+        else:
+            now_s = self._clock.now_s()
+            self._stalled.discard(peer)
+            self._known[peer] = Acquaintance(now_s, now_s - asked_at_s, condition)
+        if self.answers(peer) != before:
+            self._announce()
+        return peer not in self._stalled
+
+    async def stalled(self, peer: PeerId) -> bool:
+        """Whether a machine we wait for has stopped answering: asks it, briefly."""
+        return not await self.ask(peer, timeout_s=STALLED_AFTER_S)
+
+    def distrust(self, peer: PeerId) -> None:
+        """A request to it failed: do not place there until it has answered again."""
+        if self.answers(peer):
+            self._stalled.add(peer)
+            self._announce()
+            self._hurry.set()
+
+    async def handle(self, peer: PeerId, message: Message) -> Message:
+        """Answer somebody else's question; the asker's own condition comes with it."""
+        condition = Condition.decode(message.args.get("me"))
+        before = self.answers(peer)
+        known = self._known.get(peer)
+        self._known[peer] = Acquaintance(self._clock.now_s(), known.rtt_s if known else 0.0, condition)
+        self._stalled.discard(peer)
+        if not before:
+            self._announce()
+        return Message("ok", {"me": self._own_condition().encode()})
+
+    def _announce(self) -> None:
+        self.changed.set()
+        self.changed = trio.Event()
+
+    def answers(self, peer: PeerId) -> bool:
+        """Whether the machine answered lately and nothing has failed since."""
+        known = self._known.get(peer)
+        return (
+            known is not None
+            and peer not in self._stalled
+            and self._clock.now_s() - known.heard_at_s <= HEARD_WITHIN_S
+        )
+
+    def answering(self) -> list[PeerId]:
+        """Every other machine that answers, sorted."""
+        return [peer for peer in self._others() if self.answers(peer)]
+
+    def known(self) -> Mapping[PeerId, Acquaintance]:
+        """What every machine that was heard in this life said last."""
+        return self._known

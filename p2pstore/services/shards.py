@@ -1,0 +1,216 @@
+"""Shards between peers: asking for one, handing one over, and serving those who ask.
+
+`ShardClient` treats this machine as one more holder, so that the services above never ask "is it me?".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from p2pstore.errors import Forged, Malformed, Refused
+from p2pstore.ids import EncodingId, NetworkId, PeerId, ShardId, encoding_id
+from p2pstore.limits import CODE_LENGTH_MAX
+from p2pstore.packing import Buffer
+from p2pstore.pipeline.shard import ShardHeader
+from p2pstore.placement.receipt import Receipt, read_receipt, sign_receipt
+from p2pstore.seams.clock import Clock
+from p2pstore.seams.network import Message, Network, Plane
+from p2pstore.storage.store import ShardStore
+
+PUT: Final = "shard.put"
+GET: Final = "shard.get"
+CONFIRM: Final = "shard.confirm"
+FIND: Final = "shard.find"
+KINDS: Final = frozenset({PUT, GET, CONFIRM, FIND})
+
+REPLY_TIMEOUT_S: Final = 15.0
+"""For the request itself, before its bytes: several fsyncs on a busy disk (p99 30 ms each, facts) and a slow line."""
+
+SLOWEST_BYTES_PER_S: Final = 64 * 1024
+"""Bytes get this long on top: half a megabit a second is the slowest line that is worth waiting for."""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedShard:
+    """A shard as its holder sent it; the payload is verified against the header, the header against nothing yet."""
+
+    header: ShardHeader
+    payload: Buffer
+
+
+def transfer_timeout_s(size: int) -> float:
+    """How long a request with `size` bytes of payload, there or back, may take."""
+    return REPLY_TIMEOUT_S + size / SLOWEST_BYTES_PER_S
+
+
+class ShardServer:
+    """Answers peers' requests about this machine's shards."""
+
+    def __init__(
+        self, *, me: PeerId, network_id: NetworkId, store: ShardStore, sign: Callable[[bytes], bytes], clock: Clock
+    ) -> None:
+        self._me = me
+        self._network_id = network_id
+        self._store = store
+        self._sign = sign
+        self._clock = clock
+
+    async def handle(self, message: Message) -> Message:
+        """Serve one request of a proven peer. Raises Malformed, Refused, NoSpace, Corrupt or DiskAsleep."""
+        if message.kind == PUT:
+            return await self._put(message)
+        if message.kind == GET:
+            stored = await self._store.get(_shard_of(message))
+            return Message("ok", {"header": bytes(stored.header)}, stored.payload)
+        if message.kind == CONFIRM:
+            return await self._confirm(message)
+        if message.kind == FIND:
+            return Message("ok", {"indices": self._store.shards_of(_encoding_of(message))})
+        raise Refused("unknown-kind", message.kind)
+
+    async def _put(self, message: Message) -> Message:
+        header_bytes = message.args.get("header")
+        if type(header_bytes) is not bytes:
+            raise Malformed("shard.put: no header")
+        receipt = await self.store_shard(
+            header_bytes, message.payload, for_repair=message.args.get("repair") is True
+        )
+        return Message("ok", {"receipt": receipt})
+
+    async def store_shard(self, header_bytes: bytes, payload: Buffer, *, for_repair: bool = False) -> bytes:
+        """Store one shard on this machine; the signed receipt comes after fsync and hash check."""
+        header = ShardHeader.parse(header_bytes)
+        stored = await self._store.put(
+            header.shard, header_bytes, payload, payload_hash=header.payload_hash, for_repair=for_repair
+        )
+        return self._receipt(header.shard, header.payload_hash, stored.store)
+
+    async def _confirm(self, message: Message) -> Message:
+        shard = _shard_of(message)
+        wanted = message.args.get("hash")
+        if not self._store.holds(shard):
+            raise Refused("not-found")
+        stored = await self._store.get(shard)
+        header = ShardHeader.parse(stored.header)
+        if header.payload_hash != wanted:
+            raise Refused("differs")
+        return Message("ok", {"receipt": self._receipt(shard, header.payload_hash, self._store.store_id)})
+
+    def _receipt(self, shard: ShardId, payload_hash: bytes, store: bytes) -> bytes:
+        from p2pstore.ids import store_id
+
+        receipt = Receipt(self._me, store_id(store), shard, payload_hash, int(max(0.0, self._clock.wall_s())))
+        return sign_receipt(receipt, self._network_id, self._sign)
+
+
+class ShardClient:
+    """Asks holders, this machine among them."""
+
+    def __init__(
+        self,
+        *,
+        me: PeerId,
+        network_id: NetworkId,
+        network: Network,
+        server: ShardServer,
+        public_of: Callable[[PeerId], bytes | None],
+        verify: Callable[[bytes, bytes, bytes], None],
+    ) -> None:
+        self._me = me
+        self._network_id = network_id
+        self._network = network
+        self._server = server
+        self._public_of = public_of
+        self._verify = verify
+
+    async def _ask(self, holder: PeerId, message: Message, *, plane: Plane, timeout_s: float) -> Message:
+        if holder == self._me:
+            return await self._server.handle(message)
+        return await self._network.request(holder, message, plane=plane, timeout_s=timeout_s)
+
+    async def put(
+        self, holder: PeerId, header: ShardHeader, header_bytes: bytes, payload: Buffer, *, for_repair: bool = False
+    ) -> Receipt:
+        """Hand a shard over. Returns the holder's verified receipt.
+
+        Raises:
+            Unavailable, Refused: it was not stored (or we never heard that it was).
+            Forged, Malformed: the holder answered with something that is no receipt for this shard.
+        """
+        args: dict[str, object] = {"header": header_bytes}
+        if for_repair:
+            args["repair"] = True
+        reply = await self._ask(
+            holder, Message(PUT, args, payload), plane=Plane.BULK, timeout_s=transfer_timeout_s(len(payload))
+        )
+        return self._read_receipt(holder, reply, header.shard, header.payload_hash)
+
+    async def confirm(self, holder: PeerId, shard: ShardId, payload_hash: bytes) -> Receipt:
+        """Ask a holder whether it still has exactly this shard, read from its disk. Raises like `put`."""
+        args = {"encoding": shard.encoding, "index": shard.index, "hash": payload_hash}
+        reply = await self._ask(
+            holder, Message(CONFIRM, args), plane=Plane.CONTROL, timeout_s=REPLY_TIMEOUT_S
+        )
+        return self._read_receipt(holder, reply, shard, payload_hash)
+
+    async def get(self, holder: PeerId, shard: ShardId, *, size_hint: int = 0) -> FetchedShard:
+        """Fetch a shard. The caller verifies the payload (in its worker job, with the decoding).
+
+        Raises:
+            Unavailable, Refused: not from this holder, not now.
+            Malformed, Forged: it sent something else.
+        """
+        reply = await self._ask(
+            holder,
+            Message(GET, {"encoding": shard.encoding, "index": shard.index}),
+            plane=Plane.BULK,
+            timeout_s=transfer_timeout_s(size_hint),
+        )
+        raw = reply.args.get("header")
+        if type(raw) is not bytes:
+            raise Malformed("shard.get: no header in the reply")
+        header = ShardHeader.parse(raw)
+        if header.shard != shard:
+            raise Forged("another shard than the one asked for")
+        return FetchedShard(header, reply.payload)
+
+    async def find(self, holder: PeerId, encoding: EncodingId) -> list[int]:
+        """Which shards of a stripe a peer says it has."""
+        reply = await self._ask(
+            holder, Message(FIND, {"encoding": encoding}), plane=Plane.CONTROL, timeout_s=REPLY_TIMEOUT_S
+        )
+        indices = reply.args.get("indices")
+        if not isinstance(indices, list) or len(indices) > CODE_LENGTH_MAX:
+            raise Malformed("shard.find: no indices")
+        return sorted({index for index in indices if type(index) is int and 0 <= index < CODE_LENGTH_MAX})
+
+    def _read_receipt(self, holder: PeerId, reply: Message, shard: ShardId, payload_hash: bytes) -> Receipt:
+        raw = reply.args.get("receipt")
+        public = self._public_of(holder)
+        if type(raw) is not bytes or public is None:
+            raise Malformed("no receipt")
+        return read_receipt(
+            raw,
+            self._network_id,
+            public=public,
+            expect_holder=holder,
+            expect_shard=shard,
+            expect_hash=payload_hash,
+            verify=self._verify,
+        )
+
+
+def _encoding_of(message: Message) -> EncodingId:
+    raw = message.args.get("encoding")
+    if type(raw) is not bytes:
+        raise Malformed(f"{message.kind}: no encoding")
+    return encoding_id(raw)
+
+
+def _shard_of(message: Message) -> ShardId:
+    index = message.args.get("index")
+    if type(index) is not int or not 0 <= index < CODE_LENGTH_MAX:
+        raise Malformed(f"{message.kind}: no index")
+    return ShardId(_encoding_of(message), index)
