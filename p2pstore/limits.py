@@ -75,6 +75,53 @@ PEER_WINDOW_BYTES: Final = 16 * MIB
 HANDLERS_PER_PEER_MAX: Final = 64
 """Requests of one peer served at once; one more is answered "busy"."""
 
+CONTROL_WINDOW_BYTES: Final = 4 * MIB
+"""Payload bytes in flight to one peer on the control plane: a few commits; whoever has more to say waits its turn."""
+
+REQUESTS_IN_FLIGHT_MAX: Final = 256
+"""Requests of ours in flight to one peer on one plane; further ones wait in line. Four times what the peer serves at
+once: enough never to be the brake, few enough to bound a link's queue."""
+
+LINK_QUEUE_MESSAGES: Final = 2 * (REQUESTS_IN_FLIGHT_MAX + 2 * HANDLERS_PER_PEER_MAX)
+"""Send high-water mark of a link: libzmq counts in batches of half the mark, so twice what can be in flight (requests,
+replies and their acknowledgements) never meets it on a link that moves (facts: transport, A2)."""
+
+LINK_BACKLOG_MESSAGES: Final = 32
+"""Receive high-water mark of a bulk link: what a stalled event loop lets a fast peer pile up, 32 x 9 MiB at worst."""
+
+LINKS_PER_PEER_MAX: Final = 4
+"""Live links of one peer on one plane: one each way and their successors after a change of address; more are cut."""
+
+KIND_CHARS_MAX: Final = 64
+"""The longest kind of a message, or code of a refusal."""
+
+ERROR_TEXT_CHARS_MAX: Final = 200
+"""The longest text of a refusal: one line for a developer."""
+
+EXPIRY_SLACK_S: Final = 2.0
+"""How long past its deadline a request is still served: clocks of two machines drift, and serving late is harmless."""
+
+HEARTBEAT_INTERVAL_S: Final = 15.0
+"""A quiet control link is asked for a sign of life so often (about 1 KB a minute, both ways)."""
+
+HEARTBEAT_TIMEOUT_S: Final = 30.0
+"""A link silent for so long is dead: two heartbeats lost in a row are no accident on TCP."""
+
+DIAL_TIMEOUT_S: Final = 5.0
+"""TCP, CURVE and the first exchange at one address: 3 ms on a LAN, under a second across the world; a lost SYN is sent
+again after one second and after three."""
+
+REDIAL_FIRST_S: Final = 0.5
+"""Pause after the first failed dial; doubles up to REDIAL_MAX_S."""
+
+REDIAL_MAX_S: Final = 60.0
+"""Longest pause between dials of a peer that we keep linked: a machine that wakes is found within a minute, and it
+dials us as well."""
+
+PAYLOAD_RELEASE_S: Final = 10.0
+"""How long an abandoned request waits for its payload to leave the machine before the link is cut: the whole window at
+13 Mbit/s. Its buffer may belong to somebody else (and hold plain text) the moment the request returns."""
+
 DATAGRAM_BYTES_MAX: Final = 1200
 """What passes every path without IP fragmentation (IPv6 minimum MTU 1,280 less headers)."""
 
@@ -104,6 +151,48 @@ COMMIT_BYTES_MAX: Final = 900 * KIB
 COMMIT_COALESCE_S: Final = 0.1
 """Interactive changes that come within this time share a commit; no person notices a tenth of a second."""
 
+COMMIT_GAP_S: Final = 0.005
+"""Waiting for more changes ends early when none came for this long: one change is not held up for nothing."""
+
+OPERATION_PADDED_BYTES_MIN: Final = 128
+"""The body of a version without content is 90 bytes and its name: most look alike at this length."""
+
+WRITERS_MAX: Final = 10_000
+"""Entries in one version vector: ROSTER_MEMBERS_MAX peers with ten lives each."""
+
+VECTOR_BYTES_MAX: Final = 560 * KIB
+"""An encoded vector of WRITERS_MAX entries (at most 55 bytes each)."""
+
+WAITING_COMMITS_MAX: Final = 1000
+"""Commits held until what they build on arrives; beyond it they are dropped and pulled again later."""
+
+WAITING_BYTES_MAX: Final = 16 * MIB
+"""Bytes of those commits."""
+
+FORK_COMMITS_MAX: Final = 1000
+"""Commits kept of the other side of one fork: evidence and contents, but no way to fill our disk."""
+
+LEDGER_JOBS_MAX: Final = 1024
+"""Callers that may wait for the ledger's writer at once; more wait before it."""
+
+LEDGER_BATCH_OPERATIONS: Final = 2000
+"""Operations in one transaction, about: readers wait for at most 0.3 s behind it (docs/measurements.md)."""
+
+SYNC_BATCH_BYTES: Final = 192 * KIB
+"""Commits in one message, unless a single one is longer: 256 KiB delay a ping on a 20 Mbit/s line by 0.46 s (facts)."""
+
+STATEMENT_BYTES_MAX: Final = 64 * KIB
+"""One roster statement: the envelopes of a generation for ROSTER_MEMBERS_MAX members are the longest."""
+
+STATEMENTS_MAX: Final = 100_000
+"""Roster statements that one household can have: a hundred for each member there may be."""
+
+INVENTORY_CHANGES_MAX: Final = 2000
+"""Shards in one inventory message: at 45 bytes each 90 KB, well below SYNC_BATCH_BYTES."""
+
+STORES_PER_PEER_MAX: Final = 64
+"""Stores that one peer may have: more disks than a household machine takes."""
+
 ROSTER_MEMBERS_MAX: Final = 1000
 """Statements about more members than this are refused: a household is 3 to 30."""
 
@@ -121,5 +210,55 @@ STORE_REPAIR_BELOW: Final = 0.95
 LEDGER_RESERVE_BYTES: Final = 64 * MIB
 """Free space that shards never take from a disk that also holds the ledger: metadata must always find room."""
 
+STORE_QUEUE_BYTES: Final = 64 * MIB
+"""Bytes of shards waiting for a group commit or in one; more wait at the door. One fdatasync per 16 MiB already gives
+the disk's speed (facts), so half of this in flight and half behind it keeps the disk busy."""
+
+STORE_QUEUE_ITEM_BYTES_MIN: Final = 4 * KIB
+"""What the smallest change counts for in that queue: its length is bounded too (16,384 changes)."""
+
+SHARD_HEADER_BYTES_MAX: Final = 4 * KIB
+"""The longest shard header that a pack takes; today's are under 200 bytes."""
+
+PACK_ALIVE_BELOW: Final = 0.5
+"""A pack less alive than this is compacted: moving a byte then frees at least one."""
+
+PACK_ALIVE_BELOW_PRESSED: Final = 0.9
+"""The same for a store that refuses placements: room is worth ten bytes moved for one freed."""
+
+PACK_FILES_OPEN_MAX: Final = 32
+"""Packs kept open for reading (8 GiB of shards): far below any limit on descriptors."""
+
+DROPS_REMEMBERED_MIN: Final = 10_000
+"""Drops that the change feed of a store always remembers; more only up to the number of shards held."""
+
 CLOCK_SKEW_SHOWN_S: Final = 300.0
 """A peer whose clock is further off than this is shown; nothing is refused for it."""
+
+# --- local API ----------------------------------------------------------------------------------------------------
+
+CONTROL_API_PIECE_BYTES: Final = 256 * KIB
+"""A byte stream over the local API is cut into pieces of this size: a frame's cost (one wake-up, about 100 µs) is
+small against 256 KiB, and eight of them in flight are 2 MiB."""
+
+CONTROL_API_UPLOAD_WINDOW: Final = 8
+"""Pieces that a client may have sent before the daemon asked for more: its socket is always read, so a cancel is
+never stuck behind data."""
+
+CONTROL_API_OUTBOX_FRAMES: Final = 16
+"""Frames that wait for one client beyond the kernel's socket buffer; then streams to it wait, progress is dropped."""
+
+CONTROL_API_CALLS_MAX: Final = 64
+"""Requests of one client under way at once; a TUI has about ten."""
+
+CONTROL_API_CLIENTS_MAX: Final = 64
+"""Local programs connected at once: scripts in parallel, and a few TUIs."""
+
+CONTROL_API_FEED_DELTAS_MAX: Final = 256
+"""Deltas that wait for one subscriber (a minute of 4 paints a second); then its subscription is dropped."""
+
+CONTROL_API_FEED_PATIENCE_S: Final = 1.0
+"""A subscriber that takes longer to make room loses its subscription and asks for a new snapshot."""
+
+CONTROL_API_STREAM_PATIENCE_S: Final = 3600.0
+"""How long a listing or byte stream waits for its reader (`p2pstore cat X | less`): only its own task waits."""

@@ -128,6 +128,10 @@ class Fields:
             return None
         return self.raw(exactly)
 
+    def anything(self) -> Any:
+        """The next element unread, for a nested value that has a reader of its own."""
+        return self._take()
+
     @property
     def left(self) -> int:
         """How many elements have not been read."""
