@@ -14,15 +14,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from p2pstore.errors import Misuse, NoSpace
+from p2pstore.errors import NoSpace
 from p2pstore.packing import Buffer
 
 PART_PREFIX: Final = b".p2pstore-"
 """Unfinished downloads carry this prefix; a scan for upload passes them over."""
-
-
-class ChangedWhileRead(Misuse):
-    """A file that changed each time it was read: what was read belongs to no single moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +112,7 @@ class LocalSource:
         self.path = path
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         self.fingerprint = self._look()
+        self.size_hint = self.fingerprint.size
         self._offset = 0
 
     def _look(self) -> Fingerprint:
@@ -183,7 +180,7 @@ class PartFile:
         """Write `data` at `offset`; runs of zeros of a whole block stay holes where the file system can."""
         view = memoryview(data)
         with _no_space():
-            while len(view):
+            while view:
                 count = os.pwrite(self._descriptor, view, offset)
                 view = view[count:]
                 offset += count

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from p2pstore.errors import Forged, Malformed, Refused
-from p2pstore.ids import EncodingId, NetworkId, PeerId, ShardId, encoding_id
+from p2pstore.ids import EncodingId, NetworkId, PeerId, ShardId, StoreId, encoding_id
 from p2pstore.limits import CODE_LENGTH_MAX
 from p2pstore.packing import Buffer
-from p2pstore.pipeline.shard import ShardHeader
+from p2pstore.pipeline.shard import ShardHeader, parse_header
 from p2pstore.placement.receipt import Receipt, read_receipt, sign_receipt
 from p2pstore.seams.clock import Clock
 from p2pstore.seams.network import Message, Network, Plane
@@ -81,11 +81,11 @@ class ShardServer:
 
     async def store_shard(self, header_bytes: bytes, payload: Buffer, *, for_repair: bool = False) -> bytes:
         """Store one shard on this machine; the signed receipt comes after fsync and hash check."""
-        header = ShardHeader.parse(header_bytes)
+        header = parse_header(header_bytes)
         stored = await self._store.put(
-            header.shard, header_bytes, payload, payload_hash=header.payload_hash, for_repair=for_repair
+            header.shard_id, header_bytes, payload, payload_hash=header.payload_hash, for_repair=for_repair
         )
-        return self._receipt(header.shard, header.payload_hash, stored.store)
+        return self._receipt(header.shard_id, header.payload_hash, stored.store)
 
     async def _confirm(self, message: Message) -> Message:
         shard = _shard_of(message)
@@ -93,15 +93,13 @@ class ShardServer:
         if not self._store.holds(shard):
             raise Refused("not-found")
         stored = await self._store.get(shard)
-        header = ShardHeader.parse(stored.header)
+        header = parse_header(stored.header)
         if header.payload_hash != wanted:
             raise Refused("differs")
         return Message("ok", {"receipt": self._receipt(shard, header.payload_hash, self._store.store_id)})
 
-    def _receipt(self, shard: ShardId, payload_hash: bytes, store: bytes) -> bytes:
-        from p2pstore.ids import store_id
-
-        receipt = Receipt(self._me, store_id(store), shard, payload_hash, int(max(0.0, self._clock.wall_s())))
+    def _receipt(self, shard: ShardId, payload_hash: bytes, store: StoreId) -> bytes:
+        receipt = Receipt(self._me, store, shard, payload_hash, int(max(0.0, self._clock.wall_s())))
         return sign_receipt(receipt, self._network_id, self._sign)
 
 
@@ -145,7 +143,7 @@ class ShardClient:
         reply = await self._ask(
             holder, Message(PUT, args, payload), plane=Plane.BULK, timeout_s=transfer_timeout_s(len(payload))
         )
-        return self._read_receipt(holder, reply, header.shard, header.payload_hash)
+        return self._read_receipt(holder, reply, header.shard_id, header.payload_hash)
 
     async def confirm(self, holder: PeerId, shard: ShardId, payload_hash: bytes) -> Receipt:
         """Ask a holder whether it still has exactly this shard, read from its disk. Raises like `put`."""
@@ -171,8 +169,8 @@ class ShardClient:
         raw = reply.args.get("header")
         if type(raw) is not bytes:
             raise Malformed("shard.get: no header in the reply")
-        header = ShardHeader.parse(raw)
-        if header.shard != shard:
+        header = parse_header(raw)
+        if header.shard_id != shard:
             raise Forged("another shard than the one asked for")
         return FetchedShard(header, reply.payload)
 

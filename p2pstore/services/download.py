@@ -1,0 +1,319 @@
+"""The sentence backwards: holders are asked, any k shards decoded, the chunk opened, the bytes delivered in order.
+
+Shards are verified in the same worker job that decodes them. A shard that lies, or a holder that is slow, costs one
+more fetch, never a wrong byte: what is delivered has the chunk id that the manifest names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from p2pstore.errors import Corrupt, Forged, Malformed, P2PStoreError, PeerFault, TooFewShards, Unavailable
+from p2pstore.ids import ChunkId, EncodingId, PeerId, ShardId
+from p2pstore.limits import CHUNK_BYTES_MAX
+from p2pstore.pipeline.sealing import KeysByGeneration
+from p2pstore.pipeline.shard import Shard, verify_payload
+from p2pstore.pipeline.stripe import decode_chunk
+from p2pstore.seams.clock import Clock
+from p2pstore.seams.workers import Workers
+from p2pstore.services.budget import ByteBudget
+from p2pstore.services.liveness import Liveness
+from p2pstore.services.shards import FetchedShard, ShardClient
+
+HEDGE_AFTER_S: Final = 0.5
+"""A shard that has not come by then gets company: one more is asked for, and the first k win."""
+
+DECODE_COST_S_PER_BYTE: Final = 0.6e-9
+"""CPU seconds to verify, decode and open a byte (docs/measurements.md: pipeline)."""
+
+CHUNKS_AHEAD_MAX: Final = 32
+"""Chunks fetched ahead of the one that is delivered; the byte budget bounds them more tightly when they are large."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownStripe:
+    """What this machine knows of a stripe before it asks anybody.
+
+    Attributes:
+        encoding: which.
+        needed: k.
+        shard_length: bytes of one payload.
+        holders: which indices each machine has announced.
+    """
+
+    encoding: EncodingId
+    needed: int
+    shard_length: int
+    holders: Mapping[PeerId, Sequence[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class WantedChunk:
+    """One chunk to be read."""
+
+    chunk: ChunkId
+    length: int
+
+
+class Downloader:
+    """Reads chunks."""
+
+    def __init__(
+        self,
+        *,
+        me: PeerId,
+        workers: Workers,
+        clock: Clock,
+        shards: ShardClient,
+        liveness: Liveness,
+        budget: ByteBudget,
+        stripes_of: Callable[[ChunkId], Awaitable[Sequence[KnownStripe]]],
+        keys_of: KeysByGeneration,
+    ) -> None:
+        self._me = me
+        self._workers = workers
+        self._clock = clock
+        self._shards = shards
+        self._liveness = liveness
+        self._budget = budget
+        self._stripes_of = stripes_of
+        self._keys_of = keys_of
+
+    async def chunk(self, wanted: WantedChunk) -> memoryview:
+        """The plain bytes of one chunk, proven to be those that its id names.
+
+        Raises:
+            TooFewShards: no stripe of it has k readable shards now.
+            Corrupt: enough shards are there, and they contradict each other.
+        """
+        stripes = await self._stripes_of(wanted.chunk)
+        failure: P2PStoreError = TooFewShards(1, 0)
+        for stripe in stripes:
+            try:
+                plain = await _StripeReader(self, stripe, wanted).read()
+            except (TooFewShards, Corrupt) as error:
+                failure = error
+                continue
+            return plain
+        raise failure
+
+    @asynccontextmanager
+    async def chunks(self, wanted: Sequence[WantedChunk]) -> AsyncIterator[AsyncIterator[memoryview]]:
+        """An iterator over the plain bytes of `wanted`, in order, fetched ahead within the byte budget.
+
+        ```python
+        async with downloader.chunks(manifest) as pieces:
+            async for piece in pieces: ...
+        ```
+
+        Raises what `chunk` raises, at the chunk where it happened.
+        """
+        slots: dict[int, memoryview | P2PStoreError] = {}
+        arrived = trio.Event()
+        delivered = 0
+        moved = trio.Event()
+
+        async def fetch(number: int, cost: int) -> None:
+            nonlocal arrived
+            try:
+                slots[number] = await self.chunk(wanted[number])
+            except P2PStoreError as error:
+                slots[number] = error
+            except BaseException:
+                self._budget.give_back(cost)
+                raise
+            arrived.set()
+            arrived = trio.Event()
+
+        async def fetch_all() -> None:
+            for number, chunk in enumerate(wanted):
+                while number - delivered >= CHUNKS_AHEAD_MAX:
+                    await moved.wait()
+                cost = _cost(chunk)
+                await self._budget.take(cost)
+                nursery.start_soon(fetch, number, cost)
+
+        async def pieces() -> AsyncIterator[memoryview]:
+            nonlocal delivered, moved
+            for number, chunk in enumerate(wanted):
+                while number not in slots:
+                    await arrived.wait()
+                result = slots.pop(number)
+                self._budget.give_back(_cost(chunk))
+                delivered = number + 1
+                moved.set()
+                moved = trio.Event()
+                if isinstance(result, P2PStoreError):
+                    raise result
+                yield result
+
+        failure: Exception | None = None
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(fetch_all)
+                try:
+                    yield pieces()
+                except Exception as error:  # noqa: BLE001  raised again below, out of the nursery, as itself
+                    failure = error
+                nursery.cancel_scope.cancel()
+        finally:
+            for number in slots:
+                self._budget.give_back(_cost(wanted[number]))
+        if failure is not None:
+            raise failure
+
+
+def _cost(chunk: WantedChunk) -> int:
+    return 3 * min(chunk.length, CHUNK_BYTES_MAX)
+
+
+class _StripeReader:
+    """Reads one chunk through one of its stripes: keeps k good shards coming, whoever fails or lies."""
+
+    def __init__(self, downloader: Downloader, stripe: KnownStripe, wanted: WantedChunk) -> None:
+        self._d = downloader
+        self._stripe = stripe
+        self._wanted = wanted
+        self._good: dict[int, FetchedShard] = {}
+        self._untried = self._order(stripe.holders)
+        self._running = 0
+        self._news = trio.Event()
+        self._asked_everybody = False
+
+    def _order(self, holders: Mapping[PeerId, Sequence[int]]) -> list[tuple[PeerId, int]]:
+        """Whom to ask for what, best last: ours, then data shards of those who answer, then parity, then the silent."""
+        d = self._d
+        pairs = [(peer, index) for peer, indices in sorted(holders.items()) for index in sorted(indices)]
+        pairs.sort(
+            key=lambda pair: (
+                pair[0] != d._me and not d._liveness.answers(pair[0]),
+                pair[1] >= self._stripe.needed,
+                pair[0] != d._me,
+                pair[1],
+                pair[0],
+            ),
+            reverse=True,
+        )
+        return pairs
+
+    async def read(self) -> memoryview:
+        """The plain bytes. Raises TooFewShards or Corrupt."""
+        result: list[memoryview] = []
+        failure: list[P2PStoreError] = []
+
+        async def drive() -> None:
+            try:
+                result.append(await self._drive(nursery))
+            except (TooFewShards, Corrupt) as error:
+                failure.append(error)
+            nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(drive)
+        if failure:
+            raise failure[0]
+        return result[0]
+
+    async def _drive(self, nursery: trio.Nursery) -> memoryview:
+        needed = self._stripe.needed
+        while True:
+            while len(self._good) + self._running < needed and self._start_next(nursery):
+                pass
+            if len(self._good) >= needed:
+                plain = await self._decode()
+                if plain is not None:
+                    return plain
+                continue
+            if not self._running:
+                if await self._learn_more_holders():
+                    continue
+                raise TooFewShards(needed, len(self._good))
+            news = self._news
+            with self._d._clock.move_on_after(HEDGE_AFTER_S) as patience:
+                await news.wait()
+            if patience.cancelled_caught:
+                self._start_next(nursery)
+
+    def _start_next(self, nursery: trio.Nursery) -> bool:
+        while self._untried:
+            peer, index = self._untried.pop()
+            if index not in self._good:
+                self._running += 1
+                nursery.start_soon(self._fetch, peer, index)
+                return True
+        return False
+
+    async def _fetch(self, peer: PeerId, index: int) -> None:
+        shard = ShardId(self._stripe.encoding, index)
+        try:
+            fetched = await self._d._shards.get(peer, shard, size_hint=self._stripe.shard_length)
+            if fetched.header.needed == self._stripe.needed:
+                self._good[index] = fetched
+        except (Unavailable, PeerFault, Corrupt):
+            pass
+        finally:
+            self._running -= 1
+            self._news.set()
+            self._news = trio.Event()
+
+    async def _decode(self) -> memoryview | None:
+        """The plain bytes, or None when some of the shards turned out to be bad and were thrown away."""
+        cost_s = self._wanted.length * DECODE_COST_S_PER_BYTE
+        chosen = dict(sorted(self._good.items())[: self._stripe.needed])
+        outcome = await self._d._workers.run(
+            _verify_and_decode, chosen, self._wanted.chunk, self._d._keys_of, cost_s=cost_s
+        )
+        if isinstance(outcome, memoryview):
+            if len(outcome) != self._wanted.length:
+                raise Corrupt("a chunk of another length than its manifest says")
+            return outcome
+        for index in outcome:
+            del self._good[index]
+        return None
+
+    async def _learn_more_holders(self) -> bool:
+        """Nobody that we know of has enough: ask everybody who answers, once."""
+        if self._asked_everybody:
+            return False
+        self._asked_everybody = True
+        found: dict[PeerId, list[int]] = {}
+
+        async def ask(peer: PeerId) -> None:
+            try:
+                found[peer] = await self._d._shards.find(peer, self._stripe.encoding)
+            except (Unavailable, PeerFault, Corrupt):
+                return
+
+        async with trio.open_nursery() as nursery:
+            for peer in [self._d._me, *self._d._liveness.answering()]:
+                nursery.start_soon(ask, peer)
+        self._untried = [pair for pair in self._order(found) if pair[1] not in self._good]
+        return bool(self._untried)
+
+
+def _verify_and_decode(
+    fetched: Mapping[int, FetchedShard], chunk: ChunkId, keys_of: KeysByGeneration
+) -> memoryview | list[int]:
+    """The plain bytes, or the indices of shards whose bytes are not what their headers say.
+
+    Raises:
+        Corrupt: every shard is what its header says, and yet they do not make the chunk.
+    """
+    bad = []
+    for index, shard in fetched.items():
+        try:
+            verify_payload(shard.header, shard.payload)
+        except (Malformed, Forged):
+            bad.append(index)
+    if bad:
+        return bad
+    shards = [Shard(shard.header, shard.payload) for shard in fetched.values()]
+    try:
+        return memoryview(decode_chunk(shards, keys_of, expect=chunk))
+    except (Forged, Malformed) as error:
+        raise Corrupt(f"shards that do not make the chunk: {error}") from error

@@ -1,0 +1,239 @@
+"""Places one stripe: hands its shards to machines, and when some fail, adds rows elsewhere until the promise holds.
+
+```
+placed already? > confirm with the holders > send the rest > receipts > (somebody failed: extend) > how safe is it now
+```
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import trio
+
+from p2pstore.errors import PeerFault, Unavailable
+from p2pstore.ids import EncodingId, PeerId, ShardId
+from p2pstore.pipeline.shard import ShardHeader, parse_header
+from p2pstore.pipeline.stripe import EncodedChunk, EncodedShard
+from p2pstore.placement.planner import extend_stripe
+from p2pstore.placement.promise import Promise, StripeHealth, stripe_health
+from p2pstore.placement.ranking import Candidate, rank
+from p2pstore.services.liveness import Liveness
+from p2pstore.services.shards import ShardClient
+
+PATIENCE_S: Final = 0.8
+"""How long a holder may sit on a shard before we ask whether it is still there at all."""
+
+
+class Candidates(Protocol):
+    """Who could take a shard."""
+
+    async def near(self, encoding: EncodingId) -> list[Candidate]:
+        """Machines that answered lately and accept shards, this one included if it does."""
+        ...
+
+
+@dataclass(slots=True)
+class PlacedStripe:
+    """Where the shards of one stripe are, as receipted.
+
+    Attributes:
+        encoding: the stripe.
+        needed: k.
+        sealed_length: bytes of the sealed chunk.
+        shard_length: bytes of each payload.
+        promise: what it was to survive.
+        held: indices per machine.
+        failed: machines that did not take theirs.
+    """
+
+    encoding: EncodingId
+    needed: int
+    sealed_length: int
+    shard_length: int
+    promise: Promise
+    held: dict[PeerId, list[int]] = field(default_factory=dict)
+    failed: set[PeerId] = field(default_factory=set)
+
+    def health(self) -> StripeHealth:
+        """What it survives."""
+        return stripe_health(self.needed, self.held)
+
+    @property
+    def safe(self) -> bool:
+        """Whether the promise holds."""
+        return self.health().keeps(self.promise)
+
+    def add(self, peer: PeerId, index: int) -> None:
+        """Note a receipt."""
+        indices = self.held.setdefault(peer, [])
+        if index not in indices:
+            indices.append(index)
+
+
+MoreShards = Callable[[Sequence[int]], Awaitable[Sequence[EncodedShard]]]
+"""Makes further rows of a stripe."""
+
+
+class Placing:
+    """Places stripes. Holds no state between them."""
+
+    def __init__(
+        self,
+        *,
+        me: PeerId,
+        shards: ShardClient,
+        liveness: Liveness,
+        candidates: Candidates,
+        known_holders: Callable[[EncodingId], Awaitable[Mapping[PeerId, Sequence[int]]]],
+        move_on_after: Callable[[float], trio.CancelScope],
+    ) -> None:
+        self._me = me
+        self._shards = shards
+        self._liveness = liveness
+        self._candidates = candidates
+        self._known_holders = known_holders
+        self._move_on_after = move_on_after
+
+    async def place(
+        self,
+        encoded: EncodedChunk,
+        promise: Promise,
+        more: MoreShards,
+        *,
+        receipted: Callable[[int], None] = lambda _: None,
+    ) -> PlacedStripe:
+        """Hand out the shards of a stripe that was just encoded.
+
+        Args:
+            encoded: the stripe; as many shards as its plan has.
+            promise: what it must survive.
+            more: makes further rows when machines fail.
+            receipted: told the payload bytes of each receipt as it comes.
+
+        Returns:
+            Where the shards are. It may fall short of the promise, even of k: the caller looks at its health.
+        """
+        placed = PlacedStripe(encoded.encoding, encoded.needed, encoded.sealed_length, encoded.shard_length, promise)
+        shards = {shard.index: shard for shard in encoded.shards}
+        await self._confirm_known(placed, shards, receipted)
+        ranked = self._rank(placed, await self._candidates.near(placed.encoding))
+        free = [index for index in sorted(shards) if not any(index in held for held in placed.held.values())]
+        idle = [peer for peer in ranked if peer not in placed.held]
+        await self._send_wave(placed, shards, list(zip(idle, free, strict=False)), receipted)
+        await self.extend(placed, shards, more, receipted=receipted)
+        return placed
+
+    async def extend(
+        self,
+        placed: PlacedStripe,
+        shards: dict[int, EncodedShard],
+        more: MoreShards,
+        *,
+        receipted: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """Add rows until the promise holds or no machine is left to put them on."""
+        while not placed.safe:
+            near = await self._candidates.near(placed.encoding)
+            ranked = self._rank(placed, near)
+            wave = extend_stripe(placed.needed, placed.held, ranked, placed.promise)
+            if not wave:
+                return
+            missing = [index for _, index in wave if index not in shards]
+            if missing:
+                shards.update({shard.index: shard for shard in await more(missing)})
+            await self._send_wave(placed, shards, wave, receipted)
+
+    def _rank(self, placed: PlacedStripe, near: Sequence[Candidate]) -> list[PeerId]:
+        usable = [candidate for candidate in near if candidate.peer not in placed.failed]
+        return rank(placed.encoding, usable, shard_bytes=placed.shard_length)
+
+    async def _confirm_known(
+        self, placed: PlacedStripe, shards: Mapping[int, EncodedShard], receipted: Callable[[int], None]
+    ) -> None:
+        """Count what an earlier upload left, if its holders still have exactly those bytes."""
+        known = await self._known_holders(placed.encoding)
+        if not known:
+            return
+
+        async def confirm(peer: PeerId, index: int) -> None:
+            payload_hash = parse_header(shards[index].header).payload_hash
+            try:
+                await self._shards.confirm(peer, ShardId(placed.encoding, index), payload_hash)
+            except (Unavailable, PeerFault):
+                return
+            placed.add(peer, index)
+            receipted(placed.shard_length)
+
+        async with trio.open_nursery() as nursery:
+            for peer, indices in sorted(known.items()):
+                if peer != self._me and not self._liveness.answers(peer):
+                    continue
+                for index in sorted(indices):
+                    if index in shards:
+                        nursery.start_soon(confirm, peer, index)
+
+    async def _send_wave(
+        self,
+        placed: PlacedStripe,
+        shards: Mapping[int, EncodedShard],
+        wave: Sequence[tuple[PeerId, int]],
+        receipted: Callable[[int], None],
+    ) -> None:
+        async with trio.open_nursery() as nursery:
+            for peer, index in wave:
+                nursery.start_soon(self._send, placed, shards[index], peer, receipted)
+
+    async def _send(
+        self, placed: PlacedStripe, shard: EncodedShard, peer: PeerId, receipted: Callable[[int], None]
+    ) -> None:
+        header = parse_header(shard.header)
+        try:
+            stored = await self._while_it_answers(peer, self._shards.put, header, shard.header, shard.payload)
+        except (Unavailable, PeerFault):
+            stored = False
+            if peer != self._me:
+                self._liveness.distrust(peer)
+        if stored:
+            placed.add(peer, shard.index)
+            receipted(len(shard.payload))
+        else:
+            placed.failed.add(peer)
+
+    async def _while_it_answers(
+        self,
+        peer: PeerId,
+        put: Callable[[PeerId, ShardHeader, bytes, memoryview], Awaitable[object]],
+        header: ShardHeader,
+        header_bytes: bytes,
+        payload: memoryview,
+    ) -> bool:
+        """Whether the shard was receipted; gives up as soon as the machine answers nothing at all any more."""
+        stored = False
+        if peer == self._me:
+            await put(peer, header, header_bytes, payload)
+            return True
+        failure: Unavailable | PeerFault | None = None
+
+        async def send() -> None:
+            nonlocal stored, failure
+            try:
+                await put(peer, header, header_bytes, payload)
+                stored = True
+            except (Unavailable, PeerFault) as error:
+                failure = error
+            nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send)
+            while True:
+                with self._move_on_after(PATIENCE_S):
+                    await trio.sleep(math.inf)
+                if await self._liveness.stalled(peer):
+                    nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+        return stored

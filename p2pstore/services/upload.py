@@ -1,0 +1,210 @@
+"""The sentence: bytes become chunks, chunks are sealed and coded, shards are placed, receipts come back.
+
+One worker hop reads and cuts a block, one seals and codes a chunk; everything between is waiting. Memory is bounded by
+a byte budget however long the file is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import trio
+
+from p2pstore.errors import Misuse, P2PStoreError
+from p2pstore.ids import ChunkId, PeerId
+from p2pstore.limits import CHUNK_BYTES_MAX, KIB, MIB
+from p2pstore.pipeline.chunking import cut_lengths
+from p2pstore.pipeline.sealing import SealingKeys
+from p2pstore.pipeline.stripe import EncodedChunk, EncodedShard, encode_chunk, encode_more
+from p2pstore.placement.planner import copies_wanted, plan_stripe
+from p2pstore.placement.promise import Promise
+from p2pstore.seams.workers import Workers
+from p2pstore.services.budget import ByteBudget
+from p2pstore.services.placing import PlacedStripe, Placing
+
+READ_BYTES: Final = 16 * MIB
+"""One read: several chunks for one hop; twice the longest chunk, so that at least one is always decided."""
+
+ENCODE_COST_S_PER_BYTE: Final = 1.0e-9
+"""CPU seconds to cut, seal, code and hash a byte (docs/measurements.md: pipeline)."""
+
+
+class ChangedWhileRead(Misuse):
+    """The file changed while it was read: what was read belongs to no single moment."""
+
+
+class ByteSource(Protocol):
+    """Bytes to be stored, from front to back. Blocking; called from worker jobs, one at a time.
+
+    Attributes:
+        size_hint: about how many bytes will come; only buffers are sized by it.
+    """
+
+    size_hint: int
+
+    def read_into(self, buffer: memoryview) -> int:
+        """Fill `buffer`; fewer bytes than asked only at the end."""
+        ...
+
+    def unchanged(self) -> bool:
+        """Whether all that was read belongs to one moment."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredChunk:
+    """One chunk of a content, and where its stripe went."""
+
+    chunk: ChunkId
+    length: int
+    stripe: PlacedStripe
+
+
+@dataclass(frozen=True, slots=True)
+class StoredContent:
+    """A whole content, chunk by chunk, in order."""
+
+    size: int
+    chunks: tuple[StoredChunk, ...]
+
+
+class Watcher(Protocol):
+    """Is told how an upload gets on."""
+
+    def read(self, size: int) -> None:
+        """So many bytes of the source were coded."""
+        ...
+
+    def placed(self, size: int) -> None:
+        """So many bytes of the source are as safe as they will be."""
+        ...
+
+
+class NotPlaced(P2PStoreError):
+    """A chunk found fewer than k machines to lie on.
+
+    Attributes:
+        stripe: what was placed of it.
+    """
+
+    def __init__(self, stripe: PlacedStripe) -> None:
+        super().__init__(f"{sum(map(len, stripe.held.values()))} of {stripe.needed} shards placed")
+        self.stripe = stripe
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    chunks: Sequence[memoryview]
+    rest: memoryview
+    final: bool
+
+
+class Uploader:
+    """Turns sources into placed stripes."""
+
+    def __init__(
+        self,
+        *,
+        workers: Workers,
+        placing: Placing,
+        budget: ByteBudget,
+        keys: Callable[[], SealingKeys],
+        machines_at_hand: Callable[[], Awaitable[Sequence[PeerId]]],
+    ) -> None:
+        self._workers = workers
+        self._placing = placing
+        self._budget = budget
+        self._keys = keys
+        self._machines_at_hand = machines_at_hand
+
+    async def store(self, source: ByteSource, promise: Promise, watcher: Watcher) -> StoredContent:
+        """Store all that `source` gives.
+
+        Raises:
+            ChangedWhileRead: what was placed stays placed (and is found again by a retry), nothing refers to it.
+            NotPlaced: a chunk could not be stored readably.
+        """
+        stored: dict[int, StoredChunk] = {}
+        first_failure: list[P2PStoreError] = []
+        keys = self._keys()
+        size = 0
+
+        async def one(number: int, plain: memoryview, cost: int) -> None:
+            try:
+                stored[number] = await self._store_chunk(plain, keys, promise, watcher)
+            except P2PStoreError as error:
+                first_failure.append(error)
+                nursery.cancel_scope.cancel()
+            finally:
+                self._budget.give_back(cost)
+
+        async with trio.open_nursery() as nursery:
+            rest = memoryview(b"")
+            number = 0
+            final = False
+            while not final:
+                block = await self._workers.run(
+                    _read_and_cut, source, rest, keys.dedupe, cost_s=READ_BYTES * ENCODE_COST_S_PER_BYTE / 4
+                )
+                rest, final = block.rest, block.final
+                for plain in block.chunks:
+                    size += len(plain)
+                    cost = 3 * len(plain)  # the plain bytes, and up to twice as much in shards
+                    await self._budget.take(cost)
+                    nursery.start_soon(one, number, plain, cost)
+                    number += 1
+        if first_failure:
+            raise first_failure[0]
+        if not await self._workers.run(source.unchanged):
+            raise ChangedWhileRead
+        return StoredContent(size, tuple(stored[number] for number in range(len(stored))))
+
+    async def _store_chunk(
+        self, plain: memoryview, keys: SealingKeys, promise: Promise, watcher: Watcher
+    ) -> StoredChunk:
+        machines = await self._machines_at_hand()
+        plan = plan_stripe(machines, promise)
+        encoded = await self._workers.run(
+            _encode,
+            plain,
+            keys,
+            plan.needed,
+            plan.total,
+            len(copies_wanted(machines, promise)),
+            cost_s=len(plain) * ENCODE_COST_S_PER_BYTE,
+        )
+        watcher.read(len(plain))
+
+        async def more(indices: Sequence[int]) -> Sequence[EncodedShard]:
+            return await self._workers.run(encode_more, encoded, indices, cost_s=len(plain) * ENCODE_COST_S_PER_BYTE)
+
+        placed = await self._placing.place(encoded, promise, more)
+        if not placed.health().readable:
+            raise NotPlaced(placed)
+        watcher.placed(len(plain))
+        return StoredChunk(encoded.chunk, len(plain), placed)
+
+
+def _encode(plain: memoryview, keys: SealingKeys, needed: int, total: int, copies: int) -> EncodedChunk:
+    return encode_chunk(plain, keys, needed=needed, total=total, copies=copies)
+
+
+def _read_and_cut(source: ByteSource, rest: memoryview, dedupe_key: bytes) -> _Block:
+    """Read on after `rest`, which the last block left undecided, and cut what is decided."""
+    room = max(READ_BYTES, len(rest) + CHUNK_BYTES_MAX)
+    if not rest:
+        room = min(room, max(source.size_hint, 64 * KIB) + 1)
+    buffer = bytearray(room)
+    buffer[: len(rest)] = rest
+    view = memoryview(buffer)
+    filled = len(rest) + source.read_into(view[len(rest) :])
+    final = filled < len(buffer)
+    view = view[:filled]
+    chunks = []
+    start = 0
+    for length in cut_lengths(view, dedupe_key=dedupe_key, final=final):
+        chunks.append(view[start : start + length])
+        start += length
+    return _Block(chunks, view[start:], final)
