@@ -66,6 +66,18 @@ class Corrupt(P2PStoreError):
     """Stored bytes that are not what was stored. The reader says which; repair is somebody else's job."""
 
 
+class DatabaseDamaged(Corrupt):
+    """An SQLite file that is not sound: what can be rebuilt from elsewhere is rebuilt, the rest fetched from peers."""
+
+
+class NotHeld(Unavailable):
+    """This store does not hold that shard; another peer may."""
+
+
+class DifferentPayload(PeerFault):
+    """A second payload for a ShardId that is held: somebody's encoder lies or is broken. What is held stays."""
+
+
 class TooFewShards(Unavailable):
     """Fewer than k shards of a stripe could be read.
 
@@ -78,3 +90,15 @@ class TooFewShards(Unavailable):
         super().__init__(f"{found} of {needed} shards")
         self.needed = needed
         self.found = found
+
+
+class MissingKey(Unavailable):
+    """Bytes are sealed with a key generation that this machine does not have (yet).
+
+    Attributes:
+        generation: its id, 16 bytes.
+    """
+
+    def __init__(self, generation: bytes) -> None:
+        super().__init__(f"no keys of generation {generation[:4].hex()}")
+        self.generation = generation

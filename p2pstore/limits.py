@@ -43,6 +43,12 @@ LINK_TARGET_BYTES_MAX: Final = 4096
 MANIFEST_CHUNKS_MAX: Final = 4096
 """Chunks in one manifest page (about 8 GiB of file, 150 KB of manifest): a page fits a control message."""
 
+MANIFEST_PAGES_MAX: Final = 4096
+"""Pages under one manifest root: files of about 32 TiB, and a root of 180 KB, which fits an operation like a page."""
+
+MANIFEST_BYTES_MAX: Final = 256 * KIB
+"""One encoded page or root: the larger of both above, with room to spare."""
+
 # --- erasure code -------------------------------------------------------------------------------------------------
 
 MOTHER_PARITY: Final = 32
