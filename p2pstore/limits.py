@@ -140,6 +140,27 @@ ENROLMENT_TIMEOUT_S: Final = 10.0
 INVITATION_LIFE_S: Final = 600.0
 """An invitation is valid for ten minutes."""
 
+ENROLMENT_BUNDLE_BYTES_MAX: Final = 8 * MIB
+"""All roster statements that a newcomer is sent: 30 machines with 50 key generations are 0.5 MB."""
+
+ENROLMENT_SESSIONS_MAX: Final = 8
+"""Strangers spoken to at once; the oldest that has not shown the code makes room for the next."""
+
+BULK_PORT_OFFSET: Final = 1
+"""A daemon at HOST:P has its bulk plane at P + 1, enrolment at P + 2 (TCP), the DHT at UDP P."""
+
+ENROLMENT_PORT_OFFSET: Final = 2
+"""See BULK_PORT_OFFSET."""
+
+BEACON_INTERVAL_S: Final = 30.0
+"""A beacon of 300 bytes so often is 600 B a minute; a machine that comes speaks at once, and is answered."""
+
+BEACON_DATAGRAMS_PER_S: Final = 50.0
+"""Beacon datagrams looked at: each costs a few AEAD tries (microseconds); a flood costs no more than this."""
+
+INVITER_SEARCH_S: Final = 4.0
+"""How long a newcomer asks the local network who invited it: a few lost datagrams, and time for a second answer."""
+
 CONTROL_API_FRAME_BYTES_MAX: Final = 1 * MIB
 """One frame of the local API; listings and byte streams are cut into frames below this."""
 
@@ -198,6 +219,12 @@ INVENTORY_CHANGES_MAX: Final = 2000
 
 STORES_PER_PEER_MAX: Final = 64
 """Stores that one peer may have: more disks than a household machine takes."""
+
+ROSTER_STATEMENT_BYTES_MAX: Final = 384 * KIB
+"""One roster statement: a key generation sealed to 1,001 recipients is 270 KB."""
+
+ROSTER_UNPLACED_MAX: Final = 256
+"""Well-signed statements by somebody without the right to make them (yet) that are kept, in case the right arrives."""
 
 ROSTER_MEMBERS_MAX: Final = 1000
 """Statements about more members than this are refused: a household is 3 to 30."""

@@ -1,0 +1,198 @@
+"""What to sign for each change of membership: founding, enrolling, removing, and keeping the key generations right.
+
+Pure: each takes a roster and gives the statements that make the next one. Who passes them on makes them durable first.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from p2pstore.errors import Misuse, PeerFault
+from p2pstore.ids import PeerId
+from p2pstore.keys.generation import Generation, Keyring, Recipient, open_envelope, seal_generation
+from p2pstore.keys.household import HouseholdKeys
+from p2pstore.keys.identity import Identity, Signer, peer_id_of
+from p2pstore.metadata.roster import Roster
+from p2pstore.metadata.roster_codec import (
+    make_card,
+    make_enrolment,
+    make_generation,
+    make_genesis,
+    make_removal,
+    read_card,
+)
+from p2pstore.metadata.roster_statements import Profile, StatementId, network_id_of
+
+
+class NotAllowed(Misuse):
+    """Only an admin, or the paper key, can do this."""
+
+
+class Founding(NamedTuple):
+    """A new household: its roster, and the first machine's keys."""
+
+    roster: Roster
+    keyring: Keyring
+
+
+def found(
+    household: HouseholdKeys, identity: Identity, *, name: str, profile: Profile, now_s: float, rng: random.Random
+) -> Founding:
+    """A household of one machine, its first admin.
+
+    Args:
+        household: keys of the household secret; the caller forgets them afterwards.
+        identity: the first machine's.
+        name: the household's name.
+        profile: the first machine's; its role is "admin".
+        now_s: wall time.
+        rng: for the first key generation.
+
+    Raises:
+        Malformed: a name that is none.
+    """
+    genesis = make_genesis(household, name=name, created_s=now_s)
+    network = network_id_of(genesis)
+    generation = Generation.generate(rng)
+    recipients = [Recipient(household.recovery_public, True), Recipient(identity.curve_public, True)]
+    envelopes = seal_generation(generation, recipients, network=network, rng=rng)
+    enrolment = make_enrolment(
+        household, network, card=make_card(identity, network), profile=profile, joined_s=now_s, envelopes=()
+    )
+    keys = make_generation(
+        household, network, generation=generation.id, number=1, envelopes=envelopes, stated_s=now_s
+    )
+    return Founding(Roster.from_statements([genesis, enrolment, keys]), Keyring((generation,)))
+
+
+def enrol(
+    signer: Identity,
+    roster: Roster,
+    keyring: Keyring,
+    *,
+    card: bytes,
+    profile: Profile,
+    now_s: float,
+    rng: random.Random,
+) -> bytes:
+    """The statement by which an admin makes a newcomer a member, with every generation's envelope for it.
+
+    Raises:
+        NotAllowed: the signer is no admin, or the newcomer was removed once (it needs a new identity).
+        Malformed, Forged: the card or the profile is not valid.
+    """
+    _demand_admin(signer, roster)
+    newcomer = read_card(card, roster.network_id)
+    if newcomer.peer_id in {each.peer_id for each in roster.removed()}:
+        raise NotAllowed("a removed machine needs a new identity")
+    recipient = Recipient(newcomer.curve_public, profile.role != "storage")
+    held = [each for each in keyring.newest_first(roster) if each.whole]
+    envelopes = [
+        envelope
+        for generation in held
+        for envelope in seal_generation(generation, [recipient], network=roster.network_id, rng=rng)
+    ]
+    return make_enrolment(
+        signer, roster.network_id, card=card, profile=profile, joined_s=now_s, envelopes=envelopes
+    )
+
+
+def remove(
+    signer: Signer,
+    roster: Roster,
+    subject: PeerId,
+    *,
+    now_s: float,
+    cut: bytes = b"",
+    kept: list[StatementId] | None = None,
+) -> bytes:
+    """The statement by which an admin, or the root, removes a peer. Follow it with `mend_generations`.
+
+    Args:
+        signer: an admin's identity, or the household keys.
+        roster: as known now.
+        subject: who is to go.
+        now_s: wall time.
+        cut: the version vector beyond which its operations are frozen.
+        kept: which of its statements stay valid; by default all that `roster` holds. After a theft, name those from
+            before it.
+
+    Raises:
+        NotAllowed: the signer is neither.
+    """
+    _demand_admin(signer, roster)
+    return make_removal(
+        signer,
+        roster.network_id,
+        subject=subject,
+        kept=roster.statement_ids_by(subject) if kept is None else kept,
+        cut=cut,
+        stated_s=now_s,
+        sequence=roster.next_root_sequence(subject) if signer.public == roster.root_public else 0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Mend:
+    """What makes a key generation fit the current members again; nothing to do if both are empty."""
+
+    statements: tuple[bytes, ...] = ()
+    generations: tuple[Generation, ...] = ()
+
+
+def mend_generations(signer: Signer, roster: Roster, keyring: Keyring, *, now_s: float, rng: random.Random) -> Mend:
+    """What an admin signs when no generation's recipients equal the current members.
+
+    Envelopes for those who lack the newest generation, if nobody has it who should not; else a new generation.
+
+    Raises:
+        NotAllowed: the signer is no admin.
+    """
+    wanted = roster.recipients_wanted()
+    if any(roster.recipients_of(name) == wanted for name in roster.generation_ids()):
+        return Mend()
+    _demand_admin(signer, roster)
+    for generation in keyring.newest_first(roster):
+        had = roster.recipients_of(generation.id)
+        if generation.whole and had < wanted:
+            number = max(roster.generation_number(generation.id), 1)
+            return Mend((_generation_statement(signer, roster, generation, wanted - had, number, now_s, rng),))
+    fresh = Generation.generate(rng)
+    number = roster.next_generation_number
+    return Mend((_generation_statement(signer, roster, fresh, wanted, number, now_s, rng),), (fresh,))
+
+
+def _generation_statement(
+    signer: Signer,
+    roster: Roster,
+    generation: Generation,
+    recipients: frozenset[Recipient],
+    number: int,
+    now_s: float,
+    rng: random.Random,
+) -> bytes:
+    envelopes = seal_generation(generation, sorted(recipients), network=roster.network_id, rng=rng)
+    return make_generation(
+        signer, roster.network_id, generation=generation.id, number=number, envelopes=envelopes, stated_s=now_s
+    )
+
+
+def open_generations(roster: Roster, curve_public: bytes, curve_secret: bytes) -> Keyring:
+    """Every generation that this key (a member's CURVE key, or the recovery key) opens; lying envelopes are skipped."""
+    opened = []
+    for envelope in roster.envelopes_for(curve_public):
+        try:
+            opened.append(open_envelope(envelope, curve_secret, network=roster.network_id))
+        except PeerFault:
+            continue
+    return Keyring(tuple(opened))
+
+
+def _demand_admin(signer: Signer, roster: Roster) -> None:
+    if signer.public == roster.root_public:
+        return
+    member = roster.member(peer_id_of(signer.public))
+    if member is None or member.role != "admin":
+        raise NotAllowed("only an admin may change who is a member")
