@@ -121,6 +121,13 @@ class Fields:
             raise Malformed(f"{self._what}: wanted an array of at most {most}")
         return list(value)
 
+    def mapping(self) -> dict[str, Any]:
+        """A map with text keys; its values are unread."""
+        value = self._take()
+        if not isinstance(value, dict) or not all(type(key) is str for key in value):
+            raise Malformed(f"{self._what}: wanted a map with text keys")
+        return value
+
     def optional_raw(self, exactly: int) -> bytes | None:
         """Bytes of exactly so many, or None."""
         if self._next < len(self._values) and self._values[self._next] is None:

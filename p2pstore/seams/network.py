@@ -7,10 +7,12 @@ roster), never claimed in a message.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
+
+import trio
 
 from p2pstore.ids import PeerId
 from p2pstore.packing import Buffer
@@ -31,7 +33,8 @@ class Message:
         kind: what is asked, e.g. "shard.put"; unknown kinds are refused politely with code "unknown-kind".
         args: small values for the msgpack header; unchecked until the handler's door has read them.
         payload: bulk bytes beside the header, never inside it; travels without copying. The sender must not change
-            the buffer before the reply; a receiver that keeps it beyond the handler keeps the whole frame alive.
+            the buffer before `request` has returned or raised (a reply's payload: never again); a receiver that
+            keeps it beyond the handler keeps the whole frame alive.
     """
 
     kind: str
@@ -76,4 +79,82 @@ class Network(Protocol):
 
     def linked_peers(self) -> list[PeerId]:
         """Peers with a link that carried something within the heartbeat timeout, sorted."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LinkStats:
+    """What the links of one peer have carried since the network started.
+
+    Attributes:
+        linked: whether a control link is up now.
+        round_trip_s: smoothed time to a reply without payload on the control plane; None before the first exchange.
+        sent_bytes: header and payload bytes handed to the links.
+        received_bytes: header and payload bytes that came.
+        malformed: messages of the peer that did not parse.
+    """
+
+    linked: bool
+    round_trip_s: float | None
+    sent_bytes: int
+    received_bytes: int
+    malformed: int
+
+
+class Listen(NamedTuple):
+    """Where to listen: "127.0.0.1", "*" (every interface, IPv4 and IPv6) or another address; port 0: any free one."""
+
+    host: str
+    control: int = 0
+    bulk: int = 0
+
+
+class Bound(NamedTuple):
+    """The ports that a network listens on."""
+
+    control: int
+    bulk: int
+
+
+class PeerNetwork(Network, Protocol):
+    """A Network and the care of its links: what the daemon and the node hold. Services get the Network half."""
+
+    on_link_change: Callable[[PeerId, bool], None] | None
+    """Called (on the event loop, not to wait) when a peer's first control link is up or its last one is down."""
+
+    on_fault: Callable[[PeerId | None, BaseException], None] | None
+    """Called with what must not end the daemon and must not be hidden: a handler's bug, a peer's malformed message."""
+
+    @property
+    def bound(self) -> Bound | None:
+        """The ports listened on, once running and listening."""
+        ...
+
+    async def run(
+        self,
+        handler: Handler,
+        *,
+        listen: Listen | None = None,
+        task_status: trio.TaskStatus[Bound | None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve `handler` to peers until cancelled; reports the bound ports when up. Requests need it running."""
+        ...
+
+    def keep_linked(self, peers: Iterable[PeerId]) -> None:
+        """From now on keep links on both planes to these peers (and only these), dialling those that have an address.
+
+        A peer that cannot be dialled is reached over the links that it keeps: on its own machine, this call keeps them.
+        """
+        ...
+
+    def drop(self, peer: PeerId) -> None:
+        """Close every link of `peer`, who left the roster; `admit` must refuse it by now. Its requests fail."""
+        ...
+
+    def redial(self) -> None:
+        """Close every link and dial anew, at once: the machine woke, or its address changed."""
+        ...
+
+    def link_stats(self, peer: PeerId) -> LinkStats:
+        """Counters of one peer; zeros for one never heard."""
         ...
