@@ -123,7 +123,7 @@ class Client:
         op: str,
         args: Mapping[str, Any] | None = None,
         *,
-        on_item: Callable[[Any], None] | None = None,
+        on_item: Callable[[Any], object] | None = None,
         upload: int | None = None,
         timeout_s: float | None = None,
     ) -> Any:

@@ -18,7 +18,7 @@ from p2pstore.control.faults import Failure, Fault
 SOCKET_PATH_BYTES_MAX: Final = 107
 """`sun_path` on Linux has 108 bytes with its closing zero (unix(7)); macOS has 104, which the names below fit."""
 
-HOUSEHOLD_FILE: Final = "household.json"
+HOUSEHOLD_FILE: Final = "settings.json"
 """The file that makes a folder a household's home; `init` and `join` write it last."""
 
 HOME_VARIABLE: Final = "P2PSTORE_HOME"

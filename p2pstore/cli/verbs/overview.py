@@ -1,0 +1,164 @@
+"""status, peers, safe, doctor: how things stand."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+
+import click
+
+from p2pstore.cli import text
+from p2pstore.cli.session import Session
+from p2pstore.cli.verb import Verb
+from p2pstore.control import exits
+
+MARKS: Final = {"safe": "●", "thin": "◐", "risk": "▲", "lost": "✗", "unknown": "?"}
+"""Shape and word together: no verdict is told by its colour alone."""
+
+DOCTOR_TIMEOUT_S: Final = 600.0
+"""Rebuilding an index reads every pack."""
+
+
+@click.command(cls=Verb)
+@click.pass_obj
+def status(session: Session) -> int:
+    """This machine, its household and the verdict."""
+    result = session.ask("status")
+    session.show(result, status_lines(session, result))
+    return exits.DONE
+
+
+def status_lines(session: Session, result: Mapping[str, Any]) -> list[str]:
+    """The verdict first, then machines, disk and transfers."""
+    verdict, store, peers = result["verdict"], result["store"], result["peers"]
+    linked = sum(peer["state"] in ("self", "linked") for peer in peers)
+    if session.plain:
+        lines = [f"verdict: {verdict['state']}", f"sentence: {verdict['sentence']}"]
+        keys = ("household", "name", "role", "site", "address", "pid", "uptime_s", "version", "peer_id", "kernel")
+        lines += [f"{key}: {result[key]}" for key in keys]
+        lines += [f"machines: {len(peers)}", f"machines_linked: {linked}"]
+        lines += [f"store_{key}: {store[key]}" for key in ("given", "used", "free", "shards", "state")]
+        return [*lines, f"transfers: {len(result['transfers'])}"]
+    lines = [
+        verdict_line(session, verdict),
+        f"{result['household']}: {linked} of {text.count(len(peers), 'machine')} linked",
+        (
+            f"this is {result['name']} ({result['role']}, {result['site']}), at {result['address']},"
+            f" pid {result['pid']}, up {text.age(result['uptime_s'])}"
+        ),
+        (
+            f"disk: {text.size(store['used'])} used of {text.size(store['given'])} given,"
+            f" {text.count(store['shards'], 'shard')}, {store['state']}"
+        ),
+    ]
+    if result["transfers"]:
+        lines.append(f"{text.count(len(result['transfers']), 'transfer')} under way")
+    if session.verbose:
+        lines += [f"peer id {result['peer_id']}", f"version {result['version']}, erasure code: {result['kernel']}"]
+    return lines
+
+
+def verdict_line(session: Session, verdict: Mapping[str, Any]) -> str:
+    """"● SAFE  every file survives any one machine"."""
+    state = verdict["state"]
+    mark = MARKS.get(state, MARKS["unknown"]) + " " if _is_unicode() else ""
+    word = session.paint(mark + state.upper(), state if state in MARKS else "unknown")
+    return f"{word}  {verdict['sentence']}"
+
+
+@click.command(cls=Verb)
+@click.pass_obj
+def peers(session: Session) -> int:
+    """List the household's machines."""
+    result = session.ask("peers")
+    session.show(result, _peer_lines(session, result["peers"]))
+    return exits.DONE
+
+
+def _peer_lines(session: Session, found: list[Mapping[str, Any]]) -> list[str]:
+    if session.plain:
+        return [
+            f"{one['name']} {one['state']} {one['role']} {one['site']} {one['steadiness']}"
+            f" {one['address'] or '-'} used {one['used']} of {one['capacity']}"
+            for one in found
+        ]
+    header = ["machine", "where", "state", "heard", "rtt", "used", "given", "role", "address"]
+    rows = [
+        [
+            one["name"],
+            one["site"],
+            "this one" if one["state"] == "self" else one["state"],
+            "" if one["state"] == "self" else text.age(one["last_heard_s"]),
+            f"{one['rtt_ms']:.1f} ms" if one["rtt_ms"] is not None else "",
+            text.size(one["used"]) if one["used"] is not None else "",
+            text.size(one["capacity"]) if one["capacity"] is not None else "",
+            one["role"],
+            one["address"] or "",
+        ]
+        for one in found
+    ]
+    return text.table([header, *rows])
+
+
+@click.command(cls=Verb)
+@click.pass_obj
+def safe(session: Session) -> int:
+    """Is my data safe right now?
+
+    Exit code 0 safe, 20 thin, 21 risk, 22 lost, 23 unknown.
+    """
+    result = session.ask("safe")
+    code = exits.VERDICTS.get(result["state"], exits.UNKNOWN)
+    session.show({**result, "exit": code}, _safe_lines(session, result))
+    return code
+
+
+def _safe_lines(session: Session, result: Mapping[str, Any]) -> list[str]:
+    counts = result["counts"]
+    if session.plain:
+        lines = [f"verdict: {result['state']}", f"sentence: {result['sentence']}"]
+        lines += [f"files_{key}: {value}" for key, value in counts.items()]
+        return lines + [f"folder: {_folder(one)}" for one in result["folders"]]
+    lines = [verdict_line(session, result)]
+    if counts:
+        lines.append("  " + ", ".join(f"{value:,} {key}" for key, value in counts.items()))
+    return lines + [f"  {_folder(one)}" for one in result["folders"]]
+
+
+def _folder(folder: Mapping[str, Any]) -> str:
+    path = folder.get("path", b"")
+    name = text.shown(path) if isinstance(path, bytes) else str(path)
+    return f"{name} {folder.get('state', '')} {folder.get('sentence', '')}".rstrip()
+
+
+@click.command(cls=Verb)
+@click.option("--rebuild-index", is_flag=True, help="Make the index of shards anew from the packs.")
+@click.pass_obj
+def doctor(session: Session, *, rebuild_index: bool) -> int:
+    """Look for problems, and name what helps.
+
+    Exit code 0 when nothing was found, 20 for warnings, 21 for problems.
+    """
+    if session.timeout_s is None:
+        session.timeout_s = DOCTOR_TIMEOUT_S
+    result = session.ask("doctor", {"rebuild_index": rebuild_index})
+    states = {check["state"] for check in result["checks"]}
+    code = exits.RISK if "bad" in states else exits.THIN if "warn" in states else exits.DONE
+    session.show({**result, "exit": code}, _doctor_lines(session, result))
+    return code
+
+
+def _doctor_lines(session: Session, result: Mapping[str, Any]) -> list[str]:
+    colours = {"ok": "safe", "warn": "thin", "bad": "risk"}
+    lines = []
+    for check in result["checks"]:
+        state = session.paint(f"{check['state']:4}", colours.get(check["state"], "unknown"))
+        lines.append(f"{state} {check['name']}: {check['what']}")
+        fixes = [check["fix"]] if isinstance(check["fix"], str) else check["fix"] or []
+        lines += [f"     type: {fix}" for fix in fixes if fix]
+    return [*lines, f"erasure code: {result['kernel']}"]
+
+
+def _is_unicode() -> bool:
+    return (sys.stdout.encoding or "ascii").lower().replace("-", "") == "utf8"
