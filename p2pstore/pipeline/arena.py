@@ -57,3 +57,8 @@ class Arenas:
     def idle_bytes(self) -> int:
         """Bytes held by arenas that nobody uses."""
         return sum(arena.capacity for arena in self._idle)
+
+
+def room(arena: Arena | None, length: int) -> memoryview:
+    """`length` bytes of the arena, or a fresh buffer of exactly that where there is none."""
+    return memoryview(bytearray(length)) if arena is None else arena.take(length)

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 from p2pstore.errors import Forged, Malformed, TooFewShards
 from p2pstore.ids import ChunkId, EncodingId, GenerationId, ShardId
-from p2pstore.limits import COPIES_BELOW_BYTES, DATA_SHARDS_MAX, MOTHER_PARITY
+from p2pstore.limits import COPIES_BELOW_BYTES, DATA_SHARDS_MAX
 from p2pstore.packing import Buffer
-from p2pstore.pipeline.arena import Arena
+from p2pstore.pipeline.arena import Arena, room
 from p2pstore.pipeline.compression import DEFAULT_LEVEL
 from p2pstore.pipeline.erasure.code import Code, encode_parity, rebuild_rows, shard_length
 from p2pstore.pipeline.erasure.kernels import Kernel
@@ -94,7 +94,7 @@ def encode_chunk(
         plain: The chunk, 1 to CHUNK_BYTES_MAX bytes.
         keys: The generation to seal with.
         needed: k. With 1, all shards are copies.
-        total: n, k to k + 32 (copies: to 255).
+        total: n, k to k + 32 (with k = 1: to 255).
         copies: How many copies to make of a chunk whose seal is under COPIES_BELOW_BYTES; by default as many as may
             be lost of the shards, and one.
         compression: A zstd level, or None for never.
@@ -104,7 +104,7 @@ def encode_chunk(
     Raises:
         ValueError: k, n or the chunk's length is out of range.
     """
-    if not (1 <= needed <= DATA_SHARDS_MAX and needed <= total <= needed + MOTHER_PARITY):
+    if not 1 <= needed <= min(total, DATA_SHARDS_MAX):
         raise ValueError(f"no code has k = {needed} and n = {total}")
     chunk = draft(plain, keys, compression=compression)
     sealed_length = chunk.sealed_length
@@ -117,7 +117,7 @@ def encode_chunk(
 
     length = shard_length(sealed_length, code=code, needed=needed)
     rows = 1 if code is Code.COPIES else total
-    block = (arena or Arena()).take(rows * length)
+    block = room(arena, rows * length)
     views = [block[row * length : (row + 1) * length] for row in range(rows)]
     seal_into(chunk, block)
     block[sealed_length : needed * length] = bytes(needed * length - sealed_length)
@@ -133,7 +133,15 @@ def encode_chunk(
         header = ShardHeader(encoding, chunk.chunk, code, needed, index, sealed_length, hashes[row])
         shards.append(EncodedShard(header, format_header(header), views[row]))
     return EncodedChunk(
-        chunk.chunk, encoding, keys.generation, code, needed, len(plain), sealed_length, length, tuple(shards)
+        chunk=chunk.chunk,
+        encoding=encoding,
+        generation=keys.generation,
+        code=code,
+        needed=needed,
+        plain_length=len(plain),
+        sealed_length=sealed_length,
+        shard_length=length,
+        shards=tuple(shards),
     )
 
 
@@ -144,16 +152,15 @@ def encode_more(
 
     Args:
         chunk: As `encode_chunk` returned it.
-        indices: Parity indices (k to k + 31), or of copies any below 255.
+        indices: Usually parity (k to k + 31); of copies any below 255.
         arena: Where the new payloads lie; not the one that holds the chunk. A fresh one by default.
         kernel: For tests.
 
     Raises:
-        ValueError: an index that is not a parity shard's of this code.
+        ValueError: an index that the code does not have.
     """
-    wanted = sorted(set(indices))
     data = [shard.payload for shard in chunk.shards[: chunk.needed]]
-    return _made(chunk.shards[0].parsed, data, wanted, arena or Arena(), kernel)
+    return _made(chunk.shards[0].parsed, data, indices, arena, kernel)
 
 
 def decode_chunk(
@@ -206,9 +213,6 @@ def rebuild_shards(
         ValueError: an index that the code does not have.
     """
     header, payloads = _of_one_stripe(shards)
-    indices = sorted(set(wanted))
-    if indices and not 0 <= indices[0] <= indices[-1] < indices_end(header.code, header.needed):
-        raise ValueError(f"a stripe with k = {header.needed} has no shards {indices}")
     candidates = (
         [[payloads[index]] for index in sorted(payloads)]
         if header.code is Code.COPIES
@@ -216,7 +220,7 @@ def rebuild_shards(
     )
     for data in candidates:
         if _encoding_of(header, data) == header.encoding:
-            return _made(header, data, indices, arena or Arena(), kernel)
+            return _made(header, data, wanted, arena, kernel)
     raise Forged("shards that decode to something else than their encoding id names")
 
 
@@ -291,12 +295,15 @@ def _encoding_of(header: ShardHeader, data: list[Buffer]) -> EncodingId:
 
 
 def _made(
-    header: ShardHeader, data: Sequence[Buffer], indices: list[int], arena: Arena, kernel: Kernel | None
+    header: ShardHeader, data: Sequence[Buffer], wanted: Iterable[int], arena: Arena | None, kernel: Kernel | None
 ) -> tuple[EncodedShard, ...]:
     """Shards of the stripe of `header` from its k data rows."""
+    indices = sorted(set(wanted))
+    if indices and not 0 <= indices[0] <= indices[-1] < indices_end(header.code, header.needed):
+        raise ValueError(f"a stripe with k = {header.needed} has no shards {indices}")
     length = header.shard_length
     rows = min(len(indices), 1) if header.code is Code.COPIES else len(indices)
-    block = arena.take(rows * length)
+    block = room(arena, rows * length)
     views = [block[row * length : (row + 1) * length] for row in range(rows)]
     if header.code is Code.COPIES:
         for view in views:
