@@ -99,7 +99,7 @@ class Home:
         return (self.path / "settings.json").is_file()
 
     def create(self) -> None:
-        """Make the folder. Raises AlreadyHome rather than touch an installation, Misuse for a folder with other things."""
+        """Make the folder. Raises AlreadyHome for an installation, Misuse for a folder with anything else in it."""
         if self.exists:
             raise AlreadyHome(str(self.path))
         if self.path.is_dir() and any(entry for entry in self.path.iterdir() if entry.name != "log"):

@@ -16,6 +16,7 @@ from typing import Final
 
 from p2pstore.errors import NoSpace
 from p2pstore.packing import Buffer
+from p2pstore.seams.local_files import LocalEntry, Unreadable
 
 PART_PREFIX: Final = b".p2pstore-"
 """Unfinished downloads carry this prefix; a scan for upload passes them over."""
@@ -30,79 +31,6 @@ class Fingerprint:
     size: int
     mtime_ns: int
     ctime_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class LocalEntry:
-    """One thing found on the local disk.
-
-    Attributes:
-        path: absolute.
-        names: components below what was asked for, the last its own name.
-        kind: "file", "folder" or "link".
-        size: bytes (0 unless a file).
-        mode: permission bits.
-        mtime_ns: last change, nanoseconds since 1970.
-        target: where a link points.
-    """
-
-    path: bytes
-    names: tuple[bytes, ...]
-    kind: str
-    size: int
-    mode: int
-    mtime_ns: int
-    target: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Unreadable:
-    """Something that cannot be stored, and why."""
-
-    path: bytes
-    why: str
-
-
-def describe(path: bytes, names: tuple[bytes, ...]) -> LocalEntry | Unreadable:
-    """What lies at `path`, without following a link."""
-    try:
-        info = os.lstat(path)
-        if stat.S_ISLNK(info.st_mode):
-            return LocalEntry(
-                path, names, "link", 0, stat.S_IMODE(info.st_mode), info.st_mtime_ns, os.fsencode(os.readlink(path))
-            )
-    except OSError as error:
-        return Unreadable(path, error.strerror or str(error))
-    if stat.S_ISREG(info.st_mode):
-        return LocalEntry(path, names, "file", info.st_size, stat.S_IMODE(info.st_mode), info.st_mtime_ns)
-    if stat.S_ISDIR(info.st_mode):
-        return LocalEntry(path, names, "folder", 0, stat.S_IMODE(info.st_mode), info.st_mtime_ns)
-    return Unreadable(path, "not a file, folder or link (a socket, pipe or device)")
-
-
-def walk(path: bytes, names: tuple[bytes, ...]) -> Iterator[LocalEntry | Unreadable]:
-    """`path` and, if it is a folder, all below it: parents before children, names sorted. Follows no link."""
-    top = describe(path, names)
-    yield top
-    if isinstance(top, Unreadable) or top.kind != "folder":
-        return
-    pending = [top]
-    while pending:
-        folder = pending.pop()
-        try:
-            found = sorted(os.listdir(folder.path))
-        except OSError as error:
-            yield Unreadable(folder.path, error.strerror or str(error))
-            continue
-        below = []
-        for name in found:
-            if name.startswith(PART_PREFIX):
-                continue
-            entry = describe(os.path.join(folder.path, name), (*folder.names, name))
-            yield entry
-            if isinstance(entry, LocalEntry) and entry.kind == "folder":
-                below.append(entry)
-        pending.extend(reversed(below))
 
 
 class LocalSource:
@@ -146,23 +74,7 @@ class LocalSource:
         os.close(self._descriptor)
 
 
-def read_small(entry: LocalEntry, bytes_max: int) -> bytes | None:
-    """The whole of a small file read at one moment, or None if it is larger now or keeps changing."""
-    for _ in range(3):
-        source = LocalSource(entry.path)
-        try:
-            buffer = bytearray(bytes_max + 1)
-            count = source.read_into(memoryview(buffer))
-            if count > bytes_max:
-                return None
-            if source.unchanged():
-                return bytes(buffer[:count])
-        finally:
-            source.close()
-    return None
-
-
-class PartFile:
+class RealPartFile:
     """A file on its way to a name: written beside it, given the name only when it is whole.
 
     Nothing is ever seen under the final name but the whole content; an interrupted one leaves nothing.
@@ -185,14 +97,12 @@ class PartFile:
                 view = view[count:]
                 offset += count
 
-    def publish(self, *, size: int, mode: int, mtime_ns: int, sync: bool = True) -> None:
+    def publish(self, *, size: int, mode: int, mtime_ns: int) -> None:
         """Give the file its size, mode, time and name."""
         with _no_space():
             os.ftruncate(self._descriptor, size)
             os.fchmod(self._descriptor, mode & 0o7777)
             os.utime(self._descriptor, ns=(mtime_ns, mtime_ns))
-            if sync:
-                os.fsync(self._descriptor)
         os.close(self._descriptor)
         self._open = False
         os.rename(self._part, self.destination)
@@ -207,21 +117,99 @@ class PartFile:
             os.unlink(self._part)
 
 
-def make_link(target: bytes, destination: bytes) -> None:
-    """A symlink at `destination`, replacing a file or link there."""
-    part = os.path.join(os.path.dirname(destination) or b".", PART_PREFIX + secrets.token_hex(8).encode())
-    os.symlink(target, part)
-    try:
-        os.rename(part, destination)
-    except OSError:
-        os.unlink(part)
-        raise
+class RealFiles:
+    """The local file system; `seams.local_files.LocalFiles` says what each method promises."""
 
+    def describe(self, path: bytes, names: tuple[bytes, ...]) -> LocalEntry | Unreadable:
+        """What lies at `path`, without following a link."""
+        try:
+            info = os.lstat(path)
+            if stat.S_ISLNK(info.st_mode):
+                return LocalEntry(
+                    path, names, "link", 0, stat.S_IMODE(info.st_mode), info.st_mtime_ns, os.fsencode(os.readlink(path))
+                )
+        except OSError as error:
+            return Unreadable(path, error.strerror or str(error))
+        if stat.S_ISREG(info.st_mode):
+            return LocalEntry(path, names, "file", info.st_size, stat.S_IMODE(info.st_mode), info.st_mtime_ns)
+        if stat.S_ISDIR(info.st_mode):
+            return LocalEntry(path, names, "folder", 0, stat.S_IMODE(info.st_mode), info.st_mtime_ns)
+        return Unreadable(path, "not a file, folder or link (a socket, pipe or device)")
 
-def finish_folder(path: bytes, *, mode: int, mtime_ns: int) -> None:
-    """Give a folder its mode and time, after everything in it was written."""
-    os.chmod(path, mode & 0o7777)
-    os.utime(path, ns=(mtime_ns, mtime_ns))
+    def walk(self, path: bytes, names: tuple[bytes, ...]) -> Iterator[LocalEntry | Unreadable]:
+        """`path` and, if it is a folder, all below it: parents before children, names sorted. Follows no link."""
+        top = self.describe(path, names)
+        yield top
+        if isinstance(top, Unreadable) or top.kind != "folder":
+            return
+        pending = [top]
+        while pending:
+            folder = pending.pop()
+            try:
+                found = sorted(os.listdir(folder.path))
+            except OSError as error:
+                yield Unreadable(folder.path, error.strerror or str(error))
+                continue
+            below = []
+            for name in found:
+                if name.startswith(PART_PREFIX):
+                    continue
+                entry = self.describe(os.path.join(folder.path, name), (*folder.names, name))
+                yield entry
+                if isinstance(entry, LocalEntry) and entry.kind == "folder":
+                    below.append(entry)
+            pending.extend(reversed(below))
+
+    def read_small(self, path: bytes, bytes_max: int) -> bytes | None:
+        """The whole of a small file as of one moment; None if it is larger now or does not hold still."""
+        for _ in range(3):
+            source = LocalSource(path)
+            try:
+                buffer = bytearray(bytes_max + 1)
+                count = source.read_into(memoryview(buffer))
+                if count > bytes_max:
+                    return None
+                if source.unchanged():
+                    return bytes(buffer[:count])
+            finally:
+                source.close()
+        return None
+
+    def open_source(self, path: bytes) -> LocalSource:
+        """Open a file for reading."""
+        return LocalSource(path)
+
+    def is_folder(self, path: bytes) -> bool:
+        """Whether a folder, or a link to one, is at `path`."""
+        return os.path.isdir(path)
+
+    def exists(self, path: bytes) -> bool:
+        """Whether anything is at `path`, a dangling link too."""
+        return os.path.lexists(path)
+
+    def make_folder(self, path: bytes) -> None:
+        """A folder at `path`; fine if there is one."""
+        with _no_space():
+            os.makedirs(path, exist_ok=True)
+
+    def part_file(self, destination: bytes) -> RealPartFile:
+        """Begin a file that will get the name `destination`."""
+        return RealPartFile(destination)
+
+    def make_link(self, target: bytes, path: bytes) -> None:
+        """A symlink at `path`, replacing a file or link there."""
+        part = os.path.join(os.path.dirname(path) or b".", PART_PREFIX + secrets.token_hex(8).encode())
+        os.symlink(target, part)
+        try:
+            os.rename(part, path)
+        except OSError:
+            os.unlink(part)
+            raise
+
+    def finish_folder(self, path: bytes, *, mode: int, mtime_ns: int) -> None:
+        """Give a folder its mode and time, after everything in it was written."""
+        os.chmod(path, mode & 0o7777)
+        os.utime(path, ns=(mtime_ns, mtime_ns))
 
 
 @contextlib.contextmanager

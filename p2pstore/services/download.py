@@ -6,8 +6,7 @@ more fetch, never a wrong byte: what is delivered has the chunk id that the mani
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -102,70 +101,89 @@ class Downloader:
             return plain
         raise failure
 
-    @asynccontextmanager
-    async def chunks(self, wanted: Sequence[WantedChunk]) -> AsyncIterator[AsyncIterator[memoryview]]:
-        """An iterator over the plain bytes of `wanted`, in order, fetched ahead within the byte budget.
+    async def deliver(self, wanted: Sequence[WantedChunk], sink: Callable[[int, memoryview], Awaitable[None]]) -> None:
+        """Call `sink(number, plain bytes)` for each of `wanted`, in order, fetching ahead within the byte budget.
 
-        ```python
-        async with downloader.chunks(manifest) as pieces:
-            async for piece in pieces: ...
-        ```
-
-        Raises what `chunk` raises, at the chunk where it happened.
+        Raises what `chunk` raises, at the first chunk that cannot be read, and what `sink` raises.
         """
-        slots: dict[int, memoryview | P2PStoreError] = {}
-        arrived = trio.Event()
-        delivered = 0
-        moved = trio.Event()
+        window = _Window()
+        failure: list[Exception] = []
 
         async def fetch(number: int, cost: int) -> None:
-            nonlocal arrived
             try:
-                slots[number] = await self.chunk(wanted[number])
+                plain = await self.chunk(wanted[number])
             except P2PStoreError as error:
-                slots[number] = error
+                window.arrive(number, error)
             except BaseException:
                 self._budget.give_back(cost)
                 raise
-            arrived.set()
-            arrived = trio.Event()
+            else:
+                window.arrive(number, plain)
 
-        async def fetch_all() -> None:
+        async def fetch_all(nursery: trio.Nursery) -> None:
             for number, chunk in enumerate(wanted):
-                while number - delivered >= CHUNKS_AHEAD_MAX:
-                    await moved.wait()
+                await window.wait_room(number)
                 cost = _cost(chunk)
                 await self._budget.take(cost)
                 nursery.start_soon(fetch, number, cost)
 
-        async def pieces() -> AsyncIterator[memoryview]:
-            nonlocal delivered, moved
+        async def deliver_all() -> None:
             for number, chunk in enumerate(wanted):
-                while number not in slots:
-                    await arrived.wait()
-                result = slots.pop(number)
+                result = await window.wait_for(number)
                 self._budget.give_back(_cost(chunk))
-                delivered = number + 1
-                moved.set()
-                moved = trio.Event()
                 if isinstance(result, P2PStoreError):
                     raise result
-                yield result
+                await sink(number, result)
 
-        failure: Exception | None = None
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(fetch_all)
+                nursery.start_soon(fetch_all, nursery)
                 try:
-                    yield pieces()
+                    await deliver_all()
                 except Exception as error:  # noqa: BLE001  raised again below, out of the nursery, as itself
-                    failure = error
-                nursery.cancel_scope.cancel()
+                    failure.append(error)
+                    nursery.cancel_scope.cancel()
         finally:
-            for number in slots:
+            for number in window.left():
                 self._budget.give_back(_cost(wanted[number]))
-        if failure is not None:
-            raise failure
+        if failure:
+            raise failure[0]
+
+
+class _Window:
+    """Chunks that have arrived and wait for their turn."""
+
+    def __init__(self) -> None:
+        self._arrived: dict[int, memoryview | P2PStoreError] = {}
+        self._delivered = 0
+        self._news = trio.Event()
+
+    def _announce(self) -> None:
+        self._news.set()
+        self._news = trio.Event()
+
+    def arrive(self, number: int, result: memoryview | P2PStoreError) -> None:
+        """A chunk is here, or never will be."""
+        self._arrived[number] = result
+        self._announce()
+
+    async def wait_room(self, number: int) -> None:
+        """Wait until `number` is not too far ahead."""
+        while number - self._delivered >= CHUNKS_AHEAD_MAX:
+            await self._news.wait()
+
+    async def wait_for(self, number: int) -> memoryview | P2PStoreError:
+        """Wait for a chunk and take it out."""
+        while number not in self._arrived:
+            await self._news.wait()
+        result = self._arrived.pop(number)
+        self._delivered = number + 1
+        self._announce()
+        return result
+
+    def left(self) -> list[int]:
+        """What was never taken out."""
+        return sorted(self._arrived)
 
 
 def _cost(chunk: WantedChunk) -> int:

@@ -7,7 +7,6 @@ placed already? > confirm with the holders > send the rest > receipts > (somebod
 
 from __future__ import annotations
 
-import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -16,7 +15,6 @@ import trio
 
 from p2pstore.errors import PeerFault, Unavailable
 from p2pstore.ids import EncodingId, PeerId, ShardId
-from p2pstore.pipeline.shard import ShardHeader, parse_header
 from p2pstore.pipeline.stripe import EncodedChunk, EncodedShard
 from p2pstore.placement.planner import extend_stripe
 from p2pstore.placement.promise import Promise, StripeHealth, stripe_health
@@ -127,6 +125,14 @@ class Placing:
         await self.extend(placed, shards, more, receipted=receipted)
         return placed
 
+    async def place_here(self, encoded: EncodedChunk, promise: Promise) -> PlacedStripe:
+        """Keep k shards on this machine: durable and readable, whatever else happens."""
+        placed = PlacedStripe(encoded.encoding, encoded.needed, encoded.sealed_length, encoded.shard_length, promise)
+        shards = {shard.index: shard for shard in encoded.shards}
+        wave = [(self._me, index) for index in range(encoded.needed)]
+        await self._send_wave(placed, shards, wave, lambda _: None)
+        return placed
+
     async def extend(
         self,
         placed: PlacedStripe,
@@ -160,7 +166,7 @@ class Placing:
             return
 
         async def confirm(peer: PeerId, index: int) -> None:
-            payload_hash = parse_header(shards[index].header).payload_hash
+            payload_hash = shards[index].parsed.payload_hash
             try:
                 await self._shards.confirm(peer, ShardId(placed.encoding, index), payload_hash)
             except (Unavailable, PeerFault):
@@ -190,10 +196,11 @@ class Placing:
     async def _send(
         self, placed: PlacedStripe, shard: EncodedShard, peer: PeerId, receipted: Callable[[int], None]
     ) -> None:
-        header = parse_header(shard.header)
         try:
-            stored = await self._while_it_answers(peer, self._shards.put, header, shard.header, shard.payload)
-        except (Unavailable, PeerFault):
+            stored = await self._while_it_answers(peer, shard)
+        except PeerFault:
+            stored = False
+        except Unavailable:
             stored = False
             if peer != self._me:
                 self._liveness.distrust(peer)
@@ -203,25 +210,18 @@ class Placing:
         else:
             placed.failed.add(peer)
 
-    async def _while_it_answers(
-        self,
-        peer: PeerId,
-        put: Callable[[PeerId, ShardHeader, bytes, memoryview], Awaitable[object]],
-        header: ShardHeader,
-        header_bytes: bytes,
-        payload: memoryview,
-    ) -> bool:
+    async def _while_it_answers(self, peer: PeerId, shard: EncodedShard) -> bool:
         """Whether the shard was receipted; gives up as soon as the machine answers nothing at all any more."""
-        stored = False
         if peer == self._me:
-            await put(peer, header, header_bytes, payload)
+            await self._shards.put(peer, shard.parsed, shard.header, shard.payload)
             return True
+        stored = False
         failure: Unavailable | PeerFault | None = None
 
         async def send() -> None:
             nonlocal stored, failure
             try:
-                await put(peer, header, header_bytes, payload)
+                await self._shards.put(peer, shard.parsed, shard.header, shard.payload)
                 stored = True
             except (Unavailable, PeerFault) as error:
                 failure = error
@@ -231,7 +231,7 @@ class Placing:
             nursery.start_soon(send)
             while True:
                 with self._move_on_after(PATIENCE_S):
-                    await trio.sleep(math.inf)
+                    await trio.sleep_forever()
                 if await self._liveness.stalled(peer):
                     nursery.cancel_scope.cancel()
         if failure is not None:

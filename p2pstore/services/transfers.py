@@ -5,22 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from p2pstore.errors import P2PStoreError
 from p2pstore.seams.clock import Clock
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Failed:
     """One thing of a transfer that did not make it.
 
     Attributes:
-        path: as the person named it, or below that.
-        code, what, why: the fault, as in `control.faults`.
+        path: on the side it was read from.
+        error: why; the edge makes a sentence of it.
     """
 
     path: bytes
-    code: str
-    what: str
-    why: str = ""
+    error: P2PStoreError | OSError
 
 
 @dataclass(slots=True)

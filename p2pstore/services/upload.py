@@ -7,13 +7,13 @@ a byte budget however long the file is.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import trio
 
 from p2pstore.errors import Misuse, P2PStoreError
-from p2pstore.ids import ChunkId, PeerId
+from p2pstore.ids import ChunkId, GenerationId, PeerId
 from p2pstore.limits import CHUNK_BYTES_MAX, KIB, MIB
 from p2pstore.pipeline.chunking import cut_lengths
 from p2pstore.pipeline.sealing import SealingKeys
@@ -64,10 +64,19 @@ class StoredChunk:
 
 @dataclass(frozen=True, slots=True)
 class StoredContent:
-    """A whole content, chunk by chunk, in order."""
+    """A whole content, chunk by chunk, in order.
+
+    Attributes:
+        size: plain bytes.
+        chunks: what it consists of.
+        generation: whose keys sealed and named its chunks.
+        dedupe_key: of that generation, to name its manifest.
+    """
 
     size: int
     chunks: tuple[StoredChunk, ...]
+    generation: GenerationId
+    dedupe_key: bytes = field(repr=False)
 
 
 class Watcher(Protocol):
@@ -119,8 +128,16 @@ class Uploader:
         self._keys = keys
         self._machines_at_hand = machines_at_hand
 
-    async def store(self, source: ByteSource, promise: Promise, watcher: Watcher) -> StoredContent:
+    async def store(
+        self, source: ByteSource, promise: Promise, watcher: Watcher, *, here: bool = False
+    ) -> StoredContent:
         """Store all that `source` gives.
+
+        Args:
+            source: the bytes.
+            promise: what each stripe must survive.
+            watcher: is told of progress.
+            here: only make it durable on this machine; the placer spreads it later.
 
         Raises:
             ChangedWhileRead: what was placed stays placed (and is found again by a retry), nothing refers to it.
@@ -133,7 +150,7 @@ class Uploader:
 
         async def one(number: int, plain: memoryview, cost: int) -> None:
             try:
-                stored[number] = await self._store_chunk(plain, keys, promise, watcher)
+                stored[number] = await self._store_chunk(plain, keys, promise, watcher, here=here)
             except P2PStoreError as error:
                 first_failure.append(error)
                 nursery.cancel_scope.cancel()
@@ -159,10 +176,11 @@ class Uploader:
             raise first_failure[0]
         if not await self._workers.run(source.unchanged):
             raise ChangedWhileRead
-        return StoredContent(size, tuple(stored[number] for number in range(len(stored))))
+        chunks = tuple(stored[number] for number in range(len(stored)))
+        return StoredContent(size, chunks, keys.generation, keys.dedupe)
 
     async def _store_chunk(
-        self, plain: memoryview, keys: SealingKeys, promise: Promise, watcher: Watcher
+        self, plain: memoryview, keys: SealingKeys, promise: Promise, watcher: Watcher, *, here: bool
     ) -> StoredChunk:
         machines = await self._machines_at_hand()
         plan = plan_stripe(machines, promise)
@@ -180,7 +198,12 @@ class Uploader:
         async def more(indices: Sequence[int]) -> Sequence[EncodedShard]:
             return await self._workers.run(encode_more, encoded, indices, cost_s=len(plain) * ENCODE_COST_S_PER_BYTE)
 
-        placed = await self._placing.place(encoded, promise, more)
+        if here:
+            placed = await self._placing.place_here(encoded, promise)
+        else:
+            placed = await self._placing.place(encoded, promise, more)
+            if not placed.health().readable:
+                placed = await self._placing.place_here(encoded, promise)
         if not placed.health().readable:
             raise NotPlaced(placed)
         watcher.placed(len(plain))

@@ -1,0 +1,274 @@
+"""Puts files: walks what a person named, stores contents, commits versions, and says how safe it all is.
+
+```
+walk > small ones inline, large ones through the uploader > one commit for many > spread the commit > wait for the level
+```
+
+A file has an entry only once its whole content is durable. Interrupted before that, it leaves none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final, Protocol
+
+import trio
+
+from p2pstore.errors import Misuse, P2PStoreError
+from p2pstore.ids import Dot, EncodingId, GenerationId
+from p2pstore.ledger.drafts import Committed, Draft, MakeFolder, Path, Put
+from p2pstore.limits import INLINE_BYTES_MAX
+from p2pstore.metadata.operations import ManifestPage, StripeStatement
+from p2pstore.metadata.version import Inline, Kind, LinkTarget, ManifestRef
+from p2pstore.pipeline.manifest import ChunkOfFile, encode_whole
+from p2pstore.placement.levels import Level
+from p2pstore.placement.promise import Promise
+from p2pstore.seams.local_files import LocalEntry, LocalFiles, OpenSource, Unreadable
+from p2pstore.seams.workers import Workers
+from p2pstore.services.transfers import Failed, Transfer
+from p2pstore.services.upload import ByteSource, ChangedWhileRead, StoredContent, Uploader
+
+BATCH_ENTRIES: Final = 256
+"""Entries walked, read and committed in one go: a worker hop and a group commit are shared by so many."""
+
+FILES_AT_ONCE: Final = 64
+"""Files whose contents are under way together; the byte budget bounds them more tightly when they are large."""
+
+READS_BEFORE_GIVING_UP: Final = 3
+"""A file that changed each of so many times while it was read is refused."""
+
+
+Found = LocalEntry | Unreadable
+
+
+class Cannot(Misuse):
+    """Something that is there and cannot be stored: a socket, a file without read permission."""
+
+
+class Commits(Protocol):
+    """The ledger, as far as puts need it."""
+
+    async def commit(self, drafts: Sequence[Draft]) -> Committed:
+        """Make drafts durable here. Raises PathFault, NoKeyToWrite."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """One thing to be stored.
+
+    Attributes:
+        local: absolute local path.
+        target: where it belongs in the store; () for "its contents go into the root".
+    """
+
+    local: bytes
+    target: Path
+
+
+@dataclass(slots=True)
+class PutOutcome:
+    """What became of a put.
+
+    Attributes:
+        upto: the last operation of it; who has seen that has seen all of it.
+        owed: stripes that do not keep their promise (yet).
+    """
+
+    upto: Dot | None = None
+    owed: set[EncodingId] | None = None
+
+    def committed(self, committed: Committed) -> None:
+        """Note a commit."""
+        if committed.upto is not None and (self.upto is None or committed.upto.sequence > self.upto.sequence):
+            self.upto = committed.upto
+
+
+class Importer:
+    """Puts files into the tree."""
+
+    def __init__(
+        self,
+        *,
+        files: LocalFiles,
+        workers: Workers,
+        ledger: Commits,
+        uploader: Uploader,
+        promise: Callable[[], Promise],
+        owe: Callable[[Sequence[EncodingId]], Awaitable[None]],
+    ) -> None:
+        self._files = files
+        self._workers = workers
+        self._ledger = ledger
+        self._uploader = uploader
+        self._promise = promise
+        self._owe = owe
+        self._at_once = trio.CapacityLimiter(FILES_AT_ONCE)
+
+    async def put_all(self, origins: Sequence[Origin], level: Level, transfer: Transfer) -> PutOutcome:
+        """Store all of `origins`. What fails is listed in `transfer.failed`; the rest goes on."""
+        outcome = PutOutcome()
+        send, receive = trio.open_memory_channel[LocalEntry](2 * BATCH_ENTRIES)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._walk, origins, send, transfer, outcome)
+            async for entry in receive:
+                turn = object()
+                await self._at_once.acquire_on_behalf_of(turn)
+                nursery.start_soon(self._put_large, entry, level, transfer, outcome, turn)
+        return outcome
+
+    async def _walk(
+        self,
+        origins: Sequence[Origin],
+        large: trio.MemorySendChannel[LocalEntry],
+        transfer: Transfer,
+        outcome: PutOutcome,
+    ) -> None:
+        """Commit folders, links and small files in batches; pass large files on."""
+        async with large:
+            for origin in origins:
+                entries = self._files.walk(origin.local, origin.target)
+                while batch := await self._workers.run(self._read_batch, entries, cost_s=0.005):
+                    await self._put_batch(batch, large, transfer, outcome)
+        transfer.phase = "sending"
+
+    def _read_batch(self, entries: Iterator[Found]) -> list[tuple[Found, bytes | None]]:
+        """The next entries and, of small files, their bytes. A worker job."""
+        batch: list[tuple[Found, bytes | None]] = []
+        for entry in islice(entries, BATCH_ENTRIES):
+            data = None
+            if isinstance(entry, LocalEntry) and entry.kind == "file" and entry.size <= INLINE_BYTES_MAX:
+                try:
+                    data = self._files.read_small(entry.path, INLINE_BYTES_MAX)
+                except OSError as error:
+                    batch.append((Unreadable(entry.path, error.strerror or str(error)), None))
+                    continue
+            batch.append((entry, data))
+        return batch
+
+    async def _put_batch(
+        self,
+        batch: Sequence[tuple[Found, bytes | None]],
+        large: trio.MemorySendChannel[LocalEntry],
+        transfer: Transfer,
+        outcome: PutOutcome,
+    ) -> None:
+        drafts: list[tuple[LocalEntry, int, Draft]] = []
+        later: list[LocalEntry] = []
+        for entry, data in batch:
+            if isinstance(entry, Unreadable):
+                transfer.failed.append(Failed(entry.path, Cannot(entry.why)))
+            elif entry.kind == "folder":
+                if entry.names:
+                    drafts.append(
+                        (entry, 0, MakeFolder(entry.names, mode=entry.mode, mtime_ns=entry.mtime_ns, update=True))
+                    )
+            elif entry.kind == "link":
+                transfer.files_total += 1
+                link = LinkTarget(entry.target or b"")
+                drafts.append((entry, 0, Put(entry.names, Kind.LINK, link, 0, entry.mtime_ns, entry.mode)))
+            elif data is not None:
+                transfer.files_total += 1
+                transfer.bytes_total += len(data)
+                put = Put(entry.names, Kind.FILE, Inline(data), len(data), entry.mtime_ns, entry.mode)
+                drafts.append((entry, len(data), put))
+            else:
+                transfer.files_total += 1
+                transfer.bytes_total += entry.size
+                later.append(entry)
+        await self._commit_batch(drafts, transfer, outcome)
+        for entry in later:
+            await large.send(entry)
+
+    async def _commit_batch(
+        self, drafts: Sequence[tuple[LocalEntry, int, Draft]], transfer: Transfer, outcome: PutOutcome
+    ) -> None:
+        """One commit for all; if the ledger refuses one of them, one by one, so that only that one fails."""
+        if not drafts:
+            return
+        try:
+            outcome.committed(await self._ledger.commit([draft for _, _, draft in drafts]))
+        except P2PStoreError as error:
+            if len(drafts) == 1:
+                transfer.failed.append(Failed(drafts[0][0].path, error))
+                return
+            for each in drafts:
+                await self._commit_batch([each], transfer, outcome)
+            return
+        for entry, size, _ in drafts:
+            if entry.kind != "folder":
+                transfer.files_done += 1
+                transfer.read(size)
+                transfer.placed(size)
+                transfer.current = entry.path
+
+    async def _put_large(
+        self, entry: LocalEntry, level: Level, transfer: Transfer, outcome: PutOutcome, turn: object
+    ) -> None:
+        transfer.current = entry.path
+        try:
+            for attempt in range(READS_BEFORE_GIVING_UP):
+                try:
+                    await self._put_file(entry, level, transfer, outcome)
+                except ChangedWhileRead:
+                    if attempt == READS_BEFORE_GIVING_UP - 1:
+                        raise
+                else:
+                    transfer.files_done += 1
+                    break
+        except (P2PStoreError, OSError) as error:
+            transfer.failed.append(Failed(entry.path, error))
+        finally:
+            self._at_once.release_on_behalf_of(turn)
+
+    async def _put_file(self, entry: LocalEntry, level: Level, transfer: Transfer, outcome: PutOutcome) -> None:
+        source: OpenSource = await self._workers.run(self._files.open_source, entry.path)
+        try:
+            now = await self._workers.run(self._files.describe, entry.path, entry.names)
+            if isinstance(now, Unreadable):
+                raise ChangedWhileRead
+            committed = await self.put_source(
+                source, now.names, level, transfer, mtime_ns=now.mtime_ns, mode=now.mode
+            )
+            outcome.committed(committed)
+        finally:
+            source.close()
+
+    async def put_source(
+        self, source: ByteSource, path: Path, level: Level, transfer: Transfer, *, mtime_ns: int, mode: int
+    ) -> Committed:
+        """Store one content, then commit its version. Raises ChangedWhileRead, NotPlaced, PathFault."""
+        promise = self._promise()
+        content = await self._uploader.store(source, promise, transfer, here=level is Level.HERE)
+        if not content.chunks:
+            return await self._ledger.commit([Put(path, Kind.FILE, Inline(b""), 0, mtime_ns, mode)])
+        drafts, reference = content_drafts(content, promise)
+        committed = await self._ledger.commit([*drafts, Put(path, Kind.FILE, reference, content.size, mtime_ns, mode)])
+        owed = sorted({chunk.stripe.encoding for chunk in content.chunks if not chunk.stripe.safe})
+        if owed:
+            await self._owe(owed)
+        return committed
+
+
+def content_drafts(
+    content: StoredContent, promise: Promise
+) -> tuple[list[ManifestPage | StripeStatement], ManifestRef]:
+    """The stripe statements and manifest pages of a stored content, and what its version refers to."""
+    chunks = (ChunkOfFile(chunk.chunk, chunk.length) for chunk in content.chunks)
+    pages = encode_whole(chunks, content.generation, content.dedupe_key)
+    statements = {
+        chunk.stripe.encoding: StripeStatement(
+            encoding=chunk.stripe.encoding,
+            chunk=chunk.chunk,
+            needed=chunk.stripe.needed,
+            sealed_length=chunk.stripe.sealed_length,
+            shard_length=chunk.stripe.shard_length,
+            promise=promise.value,
+        )
+        for chunk in content.chunks
+    }
+    manifest_pages = [ManifestPage(page.id, 0, 1, page.data) for page in pages]
+    generation: GenerationId = content.generation
+    return [*statements.values(), *manifest_pages], ManifestRef(pages[-1].id, generation)
