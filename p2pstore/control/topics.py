@@ -57,10 +57,10 @@ class Topics:
             raise Misuse(f"topics: some of {', '.join(sorted(self._snapshots))}")
         put, get = trio.open_memory_channel[dict[str, Any]](CONTROL_API_FEED_DELTAS_MAX)
         topics = sorted(set(wanted))
+        feeds = [put, *(put.clone() for _ in topics[1:])]
         try:
             # No await between the snapshots and the registration: nothing is published in between.
             first = [{"topic": t, "seq": self._sequence[t], "snapshot": self._snapshots[t]()} for t in topics]
-            feeds = [put] + [put.clone() for _ in topics[1:]]
             for topic, feed in zip(topics, feeds, strict=True):
                 self._feeds[topic].append(feed)
             for item in first:

@@ -1,0 +1,294 @@
+"""A daemon that keeps a tree in memory and answers every operation: what the verbs and clients are tested against."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from p2pstore.control import faults
+from p2pstore.control.faults import Failure, Fault
+from p2pstore.control.paths import HOUSEHOLD_FILE, socket_path
+from p2pstore.control.server import Call, ControlServer, Op
+
+PIECE = 1000
+PEER = {
+    "name": "nas",
+    "peer_id": "ab" * 32,
+    "role": "admin",
+    "site": "home",
+    "steadiness": "always-on",
+    "state": "self",
+    "address": "127.0.0.1:7700",
+    "last_heard_s": 0.0,
+    "rtt_ms": None,
+    "capacity": 20_000_000_000,
+    "used": 1_500_000,
+}
+
+
+@dataclass
+class Node:
+    """One thing in the tree."""
+
+    kind: str
+    data: bytes = b""
+    target: bytes | None = None
+
+
+@dataclass
+class FakeDaemon:
+    """Handlers over an in-memory tree.
+
+    Attributes:
+        tree: path to node.
+        asked: every request's (op, args), as heard.
+        put_answer: what to change in the answer to `put`.
+        get_failed: what the answer to `get` lists as failed.
+        state: the verdict.
+        stopped: set by `shutdown`.
+    """
+
+    tree: dict[bytes, Node] = field(default_factory=lambda: {b"/": Node("folder")})
+    asked: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+    put_answer: dict[str, Any] = field(default_factory=dict)
+    get_failed: list[dict[str, Any]] = field(default_factory=list)
+    checks: list[dict[str, Any]] = field(default_factory=list)
+    state: str = "safe"
+    stopped: bool = False
+    cancelled: list[str] = field(default_factory=list)
+
+    def handlers(self) -> dict[str, Op]:
+        """All operations."""
+        names = (
+            "status peers invite put get cat ls tree mkdir mv rm where safe doctor shutdown hang".split()
+        )
+        ops: dict[str, Op] = {name: self._noted(name, getattr(self, f"op_{name}")) for name in names}
+        ops["invite.wait"] = self._noted("invite.wait", self.op_invite_wait)
+        return ops
+
+    def _noted(self, name: str, op: Op) -> Op:
+        async def noting(call: Call) -> Any:
+            self.asked.append((name, dict(call.args)))
+            try:
+                return await op(call)
+            except trio.Cancelled:
+                self.cancelled.append(name)
+                raise
+
+        return noting
+
+    async def op_status(self, call: Call) -> Any:
+        return {
+            "pid": os.getpid(),
+            "address": "127.0.0.1:7700",
+            "peer_id": "ab" * 32,
+            "name": "nas",
+            "household": "Meyer",
+            "network_id": "cd" * 32,
+            "role": "admin",
+            "site": "home",
+            "version": "0.1.0",
+            "since": 1_700_000_000.0,
+            "uptime_s": 61.0,
+            "store": {"given": 20_000_000_000, "used": 1_500_000, "free": 19_998_500_000, "shards": 12, "state": "ok"},
+            "peers": [PEER, {**PEER, "name": "attic", "state": "away", "rtt_ms": 1.25, "last_heard_s": 400.0}],
+            "verdict": {"state": self.state, "sentence": "every file survives any one machine"},
+            "transfers": [],
+            "kernel": "isa-l",
+        }
+
+    async def op_peers(self, call: Call) -> Any:
+        return {"peers": [PEER]}
+
+    async def op_invite(self, call: Call) -> Any:
+        return {"code": "7-guitar-sunset", "expires_s": call.args["ttl_s"], "address": "127.0.0.1:7702"}
+
+    async def op_invite_wait(self, call: Call) -> Any:
+        return {"name": "attic", "peer_id": "ef" * 32}
+
+    async def op_put(self, call: Call) -> Any:
+        args = call.args
+        found: list[tuple[bytes, bytes]] = []
+        if args.get("stdin"):
+            data = b""
+            while (piece := await call.receive()) is not None:
+                data += piece
+            found.append((args["destination"], data))
+        else:
+            for source in args["sources"]:
+                folder = args["into"] or self.tree.get(args["destination"], Node("file")).kind == "folder"
+                name = args["destination"].rstrip(b"/") + b"/" + source["name"] if folder else args["destination"]
+                with open(source["path"], "rb") as file:  # noqa: ASYNC230, PTH123 - a fake, and paths are bytes
+                    found.append((name, file.read()))
+        total = sum(len(data) for _, data in found)
+        for phase, sent in (("counting", 0), ("sending", total), ("done", total)):
+            call.report(
+                {
+                    "type": "progress", "phase": phase, "files_total": len(found), "bytes_total": total,
+                    "files_done": 0, "bytes_sent": sent, "bytes_safe": sent, "total_known": phase != "counting",
+                    "current": found[0][0],
+                }
+            )
+        for path, data in found:
+            self.tree[path] = Node("file", data)
+        answer = {
+            "files": len(found), "bytes": total, "level": args["ack"], "state": "safe",
+            "sentence": "survives any one machine", "failed": [], "seconds": 0.5, "below_level": 0,
+        }
+        return answer | self.put_answer
+
+    async def op_get(self, call: Call) -> Any:
+        written = count = 0
+        for source in call.args["sources"]:
+            node = self._find(source.rstrip(b"/") or b"/")
+            if node.kind == "folder" and not call.args["recursive"]:
+                raise faults.is_a_folder(source)
+            destination = call.args["destination"]
+            if call.args["into"] or os.path.isdir(destination):
+                destination = os.path.join(destination, source.rpartition(b"/")[2])
+            with open(destination, "wb") as file:  # noqa: ASYNC230, PTH123 - a fake, and paths are bytes
+                file.write(node.data)
+            written += len(node.data)
+            count += 1
+        return {"files": count, "bytes": written, "failed": self.get_failed, "seconds": 0.25}
+
+    async def op_cat(self, call: Call) -> Any:
+        data = self._find(call.args["path"]).data[call.args["offset"] :]
+        if call.args["length"] is not None:
+            data = data[: call.args["length"]]
+        for start in range(0, len(data), PIECE):
+            await call.emit({"data": data[start : start + PIECE]})
+        return {"bytes": len(data)}
+
+    def _entry(self, path: bytes) -> dict[str, Any]:
+        node = self.tree[path]
+        return {
+            "name": path.rpartition(b"/")[2], "kind": node.kind, "size": len(node.data),
+            "mtime_ns": 1_700_000_000_000_000_000, "mode": 0o644, "conflict": False, "target": node.target,
+        }
+
+    async def op_ls(self, call: Call) -> Any:
+        path = call.args["path"].rstrip(b"/") or b"/"
+        if self._find(path).kind == "folder":
+            prefix = path.rstrip(b"/") + b"/"
+            below = sorted(p for p in self.tree if p != b"/" and p.startswith(prefix) and b"/" not in p[len(prefix) :])
+        else:
+            below = [path]
+        for one in below:
+            await call.emit({"entries": [self._entry(one)]})
+
+    async def op_tree(self, call: Call) -> Any:
+        prefix = call.args["path"].rstrip(b"/") + b"/"
+        entries = [self._entry(p) | {"path": p} for p in sorted(self.tree) if p != b"/" and p.startswith(prefix)]
+        for entry in entries:
+            del entry["name"]
+        await call.emit({"entries": entries})
+
+    async def op_mkdir(self, call: Call) -> Any:
+        if call.args["path"] in self.tree and not call.args["parents"]:
+            raise faults.already_there(call.args["path"])
+        self.tree[call.args["path"]] = Node("folder")
+
+    async def op_mv(self, call: Call) -> Any:
+        for source in call.args["sources"]:
+            node = self._find(source)
+            del self.tree[source]
+            self.tree[call.args["destination"]] = node
+        return {"entries": len(call.args["sources"])}
+
+    async def op_rm(self, call: Call) -> Any:
+        for path in call.args["paths"]:
+            self._find(path)
+            del self.tree[path]
+        return {"entries": len(call.args["paths"])}
+
+    async def op_where(self, call: Call) -> Any:
+        self._find(call.args["path"])
+        shards = [
+            {"index": i, "peer": f"peer{i}", "store": "00" * 16, "state": "held", "verified_at": 1_700_000_000.0 * i}
+            for i in range(3)
+        ]
+        chunk = {"index": 0, "offset": 0, "length": 9000, "encoding": "12" * 32, "needed": 2, "shards": shards}
+        return {"chunks": [chunk], "inline": False, "commit_on": ["nas", "attic"]}
+
+    async def op_safe(self, call: Call) -> Any:
+        folder = {"path": b"/Photos", "state": self.state, "sentence": "survives 1"}
+        return {"state": self.state, "sentence": "all well", "folders": [folder], "counts": {self.state: 12}}
+
+    async def op_doctor(self, call: Call) -> Any:
+        checks = [{"name": "clock", "state": "ok", "what": "within 1 s of the others", "fix": None}]
+        return {"checks": checks + self.checks, "kernel": "isa-l"}
+
+    async def op_shutdown(self, call: Call) -> Any:
+        self.stopped = True
+        return {}
+
+    async def op_hang(self, call: Call) -> Any:
+        await call.emit("hanging")
+        await trio.sleep_forever()
+
+    def _find(self, path: bytes) -> Node:
+        if path not in self.tree:
+            raise faults.not_found(path)
+        return self.tree[path]
+
+
+@contextmanager
+def serving(handlers: Mapping[str, Op], home: Path, **options: Any) -> Iterator[Callable[[], None]]:
+    """A real `ControlServer` for `home`, on trio in a thread of its own. Yields a function that stops it early."""
+    home.mkdir(parents=True, exist_ok=True)
+    (home / HOUSEHOLD_FILE).touch()
+    started = threading.Event()
+    state: dict[str, Any] = {}
+
+    async def run() -> None:
+        async with trio.open_nursery() as nursery:
+            state["token"] = trio.lowlevel.current_trio_token()
+            state["scope"] = nursery.cancel_scope
+            server = ControlServer(handlers, version="0.1.0-fake", **options)
+            await nursery.start(server.run, socket_path(home))
+            started.set()
+
+    def main() -> None:
+        try:
+            trio.run(run)
+        except BaseException as error:
+            state["error"] = error
+        finally:
+            started.set()
+
+    thread = threading.Thread(target=main, name="fake daemon")
+    thread.start()
+    started.wait(10)
+
+    def stop() -> None:
+        try:
+            state["token"].run_sync_soon(state["scope"].cancel)
+        except trio.RunFinishedError:
+            return
+        thread.join(10)
+
+    try:
+        if "error" in state:
+            raise state["error"]
+        yield stop
+    finally:
+        stop()
+        thread.join(10)
+    assert not thread.is_alive()
+
+
+def failing(code: str, exit_code: int) -> Op:
+    """A handler that fails with a fault of this code."""
+
+    async def fail(call: Call) -> Any:
+        raise Failure(Fault(code, "it failed", "because it was told to", ("p2pstore status",), exit_code))
+
+    return fail
