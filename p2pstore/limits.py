@@ -143,6 +143,9 @@ INVITATION_LIFE_S: Final = 600.0
 ENROLMENT_BUNDLE_BYTES_MAX: Final = 8 * MIB
 """All roster statements that a newcomer is sent: 30 machines with 50 key generations are 0.5 MB."""
 
+INVITATIONS_MAX: Final = 8
+"""Open at once: a family that sets up its machines in one afternoon opens two or three."""
+
 ENROLMENT_SESSIONS_MAX: Final = 8
 """Strangers spoken to at once; the oldest that has not shown the code makes room for the next."""
 

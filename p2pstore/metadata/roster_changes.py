@@ -83,7 +83,7 @@ def enrol(
         NotAllowed: the signer is no admin, or the newcomer was removed once (it needs a new identity).
         Malformed, Forged: the card or the profile is not valid.
     """
-    _demand_admin(signer, roster)
+    demand_admin(signer, roster)
     newcomer = read_card(card, roster.network_id)
     if newcomer.peer_id in {each.peer_id for each in roster.removed()}:
         raise NotAllowed("a removed machine needs a new identity")
@@ -122,7 +122,7 @@ def remove(
     Raises:
         NotAllowed: the signer is neither.
     """
-    _demand_admin(signer, roster)
+    demand_admin(signer, roster)
     return make_removal(
         signer,
         roster.network_id,
@@ -153,7 +153,7 @@ def mend_generations(signer: Signer, roster: Roster, keyring: Keyring, *, now_s:
     wanted = roster.recipients_wanted()
     if any(roster.recipients_of(name) == wanted for name in roster.generation_ids()):
         return Mend()
-    _demand_admin(signer, roster)
+    demand_admin(signer, roster)
     for generation in keyring.newest_first(roster):
         had = roster.recipients_of(generation.id)
         if generation.whole and had < wanted:
@@ -190,7 +190,8 @@ def open_generations(roster: Roster, curve_public: bytes, curve_secret: bytes) -
     return Keyring(tuple(opened))
 
 
-def _demand_admin(signer: Signer, roster: Roster) -> None:
+def demand_admin(signer: Signer, roster: Roster) -> None:
+    """Raises NotAllowed unless the signer is an admin, or the root."""
     if signer.public == roster.root_public:
         return
     member = roster.member(peer_id_of(signer.public))

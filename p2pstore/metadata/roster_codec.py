@@ -101,7 +101,7 @@ def make_enrolment(
 ) -> bytes:
     """An enrolment. Raises Malformed or Forged for a card or profile that would not be accepted."""
     read_card(card, network)
-    body = [card, *_profile_fields(checked_profile(profile)), float(joined_s), _envelope_fields(envelopes)]
+    body = [card, *profile_fields(checked_profile(profile)), float(joined_s), _envelope_fields(envelopes)]
     return _sealed(signer, network, Kind.ENROLMENT, body)
 
 
@@ -168,7 +168,8 @@ def _signed_message(network: NetworkId, kind: Kind, packed: bytes) -> bytes:
     return in_context(_CONTEXT_STATEMENT, network + bytes([STATEMENT_VERSION, kind]) + packed)
 
 
-def _profile_fields(profile: Profile) -> list[Any]:
+def profile_fields(profile: Profile) -> list[Any]:
+    """A profile as five elements of an array; `read_profile` is the way back."""
     return [profile.name, profile.role, profile.site, profile.steadiness, profile.capacity_bytes]
 
 
@@ -235,15 +236,11 @@ def checked_name(name: str) -> str:
 
 def checked_profile(profile: Profile) -> Profile:
     """`profile`, if every field of it is in range. Raises Malformed."""
-    return _read_profile(Fields(_profile_fields(profile), "profile"))
+    return read_profile(Fields(profile_fields(profile), "profile"))
 
 
 def read_profile(fields: Fields) -> Profile:
     """The five fields of a profile, from an array that may go on after them. Raises Malformed."""
-    return _read_profile(fields)
-
-
-def _read_profile(fields: Fields) -> Profile:
     return Profile(
         checked_name(fields.text(most=NAME_CHARACTERS_MAX)),
         _one_of(ROLES, fields.text(most=16)),
@@ -273,7 +270,7 @@ def _read_genesis(fields: Fields, _network: NetworkId) -> Genesis:
 
 def _read_enrolment(fields: Fields, network: NetworkId) -> Enrolment:
     card = read_card(fields.raw(most=CARD_BYTES_MAX), network)
-    profile = _read_profile(fields)
+    profile = read_profile(fields)
     enrolment = Enrolment(card, profile, fields.number(0.0, TIME_S_MAX), _read_envelopes(fields))
     fields.end()
     return enrolment
