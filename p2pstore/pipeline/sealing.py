@@ -21,6 +21,7 @@ from p2pstore.errors import Forged, Malformed, MissingKey
 from p2pstore.ids import ChunkId, GenerationId
 from p2pstore.limits import CHUNK_BYTES_MAX, PADDED_BYTES_MIN, SEALED_BYTES_MAX
 from p2pstore.packing import Buffer
+from p2pstore.pipeline.arena import Arena, room
 from p2pstore.pipeline.compression import DEFAULT_LEVEL, compress, decompress
 from p2pstore.pipeline.padding import padded_length
 
@@ -144,16 +145,19 @@ def seal(plain: Buffer, keys: SealingKeys, *, compression: int | None = DEFAULT_
     return chunk.chunk, bytes(sealed)
 
 
-def unseal(pieces: Sequence[Buffer], keys: KeysByGeneration, *, expect: ChunkId) -> memoryview:
+def unseal(
+    pieces: Sequence[Buffer], keys: KeysByGeneration, *, expect: ChunkId, arena: Arena | None = None
+) -> memoryview:
     """The plain bytes of a sealed chunk, proven to be those that `expect` names.
 
     Args:
         pieces: The sealed chunk, cut anywhere.
         keys: Finds the keys of the generation that its prefix names.
         expect: Its id.
+        arena: Where to open it; the result is good until it is used again. A fresh buffer by default.
 
     Returns:
-        A read-only view of a fresh buffer.
+        A read-only view.
 
     Raises:
         Malformed: The prefix, the lengths or the zstd frame make no sense.
@@ -177,7 +181,7 @@ def unseal(pieces: Sequence[Buffer], keys: KeysByGeneration, *, expect: ChunkId)
     tag = b"".join(_between(views, _PREFIX.size + padded, total))
     cipher = Cipher(AES256(key), GCM(nonce, tag)).decryptor()
     cipher.authenticate_additional_data(prefix + expect)
-    text = memoryview(bytearray(padded + 16))  # update_into wants room for one block more
+    text = room(arena, padded + 16)  # update_into wants room for one block more
     place = 0
     for piece in _between(views, _PREFIX.size, _PREFIX.size + padded):
         place += cipher.update_into(piece, text[place:])

@@ -164,7 +164,12 @@ def encode_more(
 
 
 def decode_chunk(
-    shards: Iterable[Shard], keys: KeysByGeneration, *, expect: ChunkId, kernel: Kernel | None = None
+    shards: Iterable[Shard],
+    keys: KeysByGeneration,
+    *,
+    expect: ChunkId,
+    arena: Arena | None = None,
+    kernel: Kernel | None = None,
 ) -> memoryview:
     """The plain bytes of a chunk, proven to be those that `expect` names. No matrix is used if no data shard lacks.
 
@@ -172,10 +177,12 @@ def decode_chunk(
         shards: At least k of one stripe, in any order; more do not help, except that of copies each is tried.
         keys: Finds the keys of the generation that the sealed chunk names.
         expect: The chunk's id.
+        arena: Where the plain bytes lie, good until it is used again; not one that holds the shards. A fresh buffer by
+            default, which costs a fifth more in page faults.
         kernel: For tests.
 
     Returns:
-        A read-only view of a fresh buffer.
+        A read-only view.
 
     Raises:
         TooFewShards: fewer than k distinct ones.
@@ -188,9 +195,9 @@ def decode_chunk(
     if header.chunk != expect:
         raise Forged("shards of another chunk than the one asked for")
     if header.code is Code.COPIES:
-        return _first_good_copy(payloads, keys, expect)
+        return _first_good_copy(payloads, keys, expect, arena)
     data = _data_rows(payloads, header, kernel)
-    return unseal(_without_tail(data, header.sealed_length), keys, expect=expect)
+    return unseal(_without_tail(data, header.sealed_length), keys, expect=expect, arena=arena)
 
 
 def rebuild_shards(
@@ -273,11 +280,13 @@ def _without_tail(data: list[Buffer], sealed_length: int) -> list[Buffer]:
     return pieces
 
 
-def _first_good_copy(payloads: Mapping[int, Buffer], keys: KeysByGeneration, expect: ChunkId) -> memoryview:
+def _first_good_copy(
+    payloads: Mapping[int, Buffer], keys: KeysByGeneration, expect: ChunkId, arena: Arena | None
+) -> memoryview:
     fault: Malformed | Forged | None = None
     for index in sorted(payloads):
         try:
-            return unseal([payloads[index]], keys, expect=expect)
+            return unseal([payloads[index]], keys, expect=expect, arena=arena)
         except (Malformed, Forged) as error:
             fault = error
     assert fault is not None

@@ -251,6 +251,14 @@ def test_what_was_read_cannot_be_written_and_stays_when_others_are_read() -> Non
     assert first == noise(80_000, "a")
 
 
+def test_chunks_open_in_an_arena_that_is_used_again() -> None:
+    arena = Arena()
+    for plain in (noise(90_000), text(300_000), b"small", noise(200_000)):
+        chunk = encode_chunk(plain, KEYS, needed=3, total=5)
+        found = decode_chunk(opened(chunk.shards[2:]), ours, expect=chunk.chunk, arena=arena)
+        assert bytes(found) == plain
+
+
 def test_chunks_are_coded_on_many_threads_at_once() -> None:
     plains = [noise(90_000, str(number)) for number in range(6)] + [text(200_000, str(number)) for number in range(6)]
 
