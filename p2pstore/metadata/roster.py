@@ -21,6 +21,7 @@ from p2pstore.metadata.member import Member, PendingRemoval, RemovedPeer
 from p2pstore.metadata.roster_codec import is_genesis, read_statement
 from p2pstore.metadata.roster_judgement import judge
 from p2pstore.metadata.roster_statements import (
+    Enrolment,
     Fact,
     Genesis,
     Reinstatement,
@@ -169,6 +170,15 @@ class Roster:
             (each.sequence for each in bodies if isinstance(each, Removal | Reinstatement) and each.subject == subject),
             default=0,
         )
+
+    def public_of(self, peer: PeerId) -> bytes | None:
+        """The Ed25519 key of a member or of a peer that was one: its old signatures stay checkable."""
+        return self._publics.get(peer)
+
+    @cached_property
+    def _publics(self) -> dict[PeerId, bytes]:
+        cards = [each.body.card for each in self._statements.values() if isinstance(each.body, Enrolment)]
+        return {card.peer_id: card.public for card in cards}
 
     @cached_property
     def _by_curve(self) -> dict[bytes, Member]:
