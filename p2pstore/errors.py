@@ -14,6 +14,20 @@ class Misuse(P2PStoreError):
     """The caller's fault; the same call will fail again."""
 
 
+class PathFault(Misuse):
+    """A path in the tree that is not what the caller took it for.
+
+    Attributes:
+        code: "not-found", "taken", "not-a-folder", "is-a-folder", "not-empty", "changed" or "inside-itself".
+        path: its names, raw bytes; () for the root.
+    """
+
+    def __init__(self, code: str, path: tuple[bytes, ...]) -> None:
+        super().__init__(f"{code}: {b'/'.join(path)!r}")
+        self.code = code
+        self.path = path
+
+
 class PeerFault(P2PStoreError):
     """A stranger broke the protocol, or its bytes are wrong: drop what it said and ask another."""
 

@@ -44,7 +44,10 @@ class DiskFile(Protocol):
 
 
 class Database(Protocol):
-    """An SQLite database (WAL, synchronous=FULL) behind four calls. One thread at a time."""
+    """An SQLite database (WAL, synchronous=FULL) behind four calls. One thread at a time.
+
+    Its calls raise DatabaseDamaged when the file is not sound and NoSpace when the disk is full.
+    """
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """Run one statement and fetch all its rows."""
@@ -70,8 +73,18 @@ class Disk(Protocol):
         """Open for reading and writing. Raises FileNotFoundError; with `create`, makes the file if it is missing."""
         ...
 
-    def open_database(self, name: str) -> Database:
-        """Open or create an SQLite database."""
+    def open_database(self, name: str, *, rebuildable: bool = False) -> Database:
+        """Open or create an SQLite database, for this process alone.
+
+        Args:
+            rebuildable: what it holds can be rebuilt from elsewhere, so a transaction need not wait for the disk: a
+                power cut may undo the last ones (in order, and the file stays sound) unless
+                "PRAGMA wal_checkpoint(FULL)" ran after them.
+
+        Raises:
+            DatabaseDamaged: the file is not a sound database.
+            Busy: somebody else has it open.
+        """
         ...
 
     def names(self, folder: str = "") -> list[str]:
