@@ -1,0 +1,675 @@
+"""The ledger's face: one writer task with group commit, and questions that are answered from the database."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar, cast
+
+import trio
+from blake3 import blake3
+
+from p2pstore.errors import DatabaseDamaged, Forged, Malformed, P2PStoreError, PathFault, Unavailable
+from p2pstore.ids import ChunkId, EncodingId, EntryId, ManifestId, PeerId, StoreId, short
+from p2pstore.ledger import holdings, schema
+from p2pstore.ledger.changes import Change, Subscription
+from p2pstore.ledger.drafts import Committed, Draft, Path, Remove, RemoveEntry
+from p2pstore.ledger.holdings import Holder, Holding, StorePosition
+from p2pstore.ledger.life import Life, read_life, write_life
+from p2pstore.ledger.store import Applied, CurrentKeys, Fork, KeysOf, Result, Store
+from p2pstore.ledger.tree_view import Listing, Past
+from p2pstore.limits import (
+    COMMIT_COALESCE_S,
+    COMMIT_GAP_S,
+    LEDGER_BATCH_OPERATIONS,
+    LEDGER_JOBS_MAX,
+    STATEMENT_BYTES_MAX,
+    STATEMENTS_MAX,
+)
+from p2pstore.metadata.commits import Commit, Signer, Verify, check_commit, decode_commit
+from p2pstore.metadata.operations import StripeStatement
+from p2pstore.metadata.tree import Item, PeerName
+from p2pstore.metadata.vector import Vector, Writer
+from p2pstore.metadata.version import RECOVERED_ENTRY, Held, Kind
+from p2pstore.packing import Buffer
+from p2pstore.seams.clock import Clock
+from p2pstore.seams.disk import Disk
+from p2pstore.seams.workers import Workers
+
+DATABASE_NAME: Final = "ledger.db"
+
+LIFE_EVERY_S: Final = 1.0
+"""The side file follows the database at this pace: it is there to notice a restored or copied database, days old, and
+an fsync for each transaction would be a high price for a second more."""
+
+LIST_PAGE: Final = 1000
+"""Names read in one job: about 20 ms."""
+
+OPEN_PAGE: Final = 50
+"""Commits opened in one transaction when a key arrives: up to 50,000 operations would be too long, 50 interactive
+commits are nothing; imports have 1,000 operations each and take 0.1 s each."""
+
+_DRAFT_COST_S: Final = 150e-6
+"""CPU time of one operation, for the simulation (docs/measurements.md)."""
+
+T = TypeVar("T")
+
+PublicOf = Callable[[PeerId], bytes | None]
+"""The Ed25519 public key of a peer that is or was in the roster, or None."""
+
+
+@dataclass(slots=True)
+class _Job:
+    """A job for the writer, and where its caller waits.
+
+    Attributes:
+        work: runs in a transaction.
+        weight: operations, about.
+        change: what subscribers are told when it is durable, made from its value.
+    """
+
+    work: Callable[[], Any]
+    weight: int
+    change: Callable[[Any], Change]
+    done: trio.Event = field(default_factory=trio.Event)
+    value: Any = None
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CommitBatch:
+    """Commits for somebody who lacks them.
+
+    Attributes:
+        commits: raw, in an order in which they can be applied.
+        more: whether there are more than fitted.
+    """
+
+    commits: tuple[bytes, ...]
+    more: bool
+
+
+class Walk:
+    """`async for path, item in ledger.walk(path)`: everything below a path, folders before what is in them.
+
+    Reads one page at a time; what changes meanwhile may be seen or not.
+    """
+
+    def __init__(self, ledger: Ledger, start: Path, page: int) -> None:
+        self._ledger = ledger
+        self._page = page
+        self._ready: list[tuple[Path, Item]] = []
+        self._stack: list[tuple[Path, tuple[EntryId, ...], bytes | None]] = []
+        self._start: Path | None = start
+
+    def __aiter__(self) -> Walk:
+        return self
+
+    async def __anext__(self) -> tuple[Path, Item]:
+        if self._start is not None:
+            start, self._start = self._start, None
+            item = await self._ledger.resolve(start)
+            if item is None:
+                raise PathFault("not-found", start)
+            if item.kind is not Kind.FOLDER:
+                raise PathFault("not-a-folder", start)
+            self._stack.append((start, item.entries, None))
+        while not self._ready:
+            if not self._stack:
+                raise StopAsyncIteration
+            folder, entries, after = self._stack.pop()
+            listing = await self._ledger.children(entries, after=after, limit=self._page)
+            if listing.after is not None:
+                self._stack.append((folder, entries, listing.after))
+            self._ready = [((*folder, item.name), item) for item in reversed(listing.items)]
+        path, item = self._ready.pop()
+        if item.kind is Kind.FOLDER:
+            self._stack.append((path, item.entries, None))
+        return path, item
+
+
+class Ledger:
+    """A peer's metadata. Open it with `Ledger.open`, start `run`, then everything else.
+
+    Attributes:
+        peer_id: whose ledger it is.
+        damaged_as: if the database was found damaged at start, the name it was set aside under.
+    """
+
+    def __init__(
+        self,
+        disk: Disk,
+        workers: Workers,
+        clock: Clock,
+        store: Store,
+        *,
+        signer: Signer,
+        verify: Verify,
+        public_of: PublicOf,
+        machine: bytes,
+        damaged_as: str | None,
+    ) -> None:
+        self.peer_id = signer.peer_id
+        self.damaged_as = damaged_as
+        self._disk = disk
+        self._workers = workers
+        self._clock = clock
+        self._store = store
+        self._verify = verify
+        self._public_of = public_of
+        self._machine = machine
+        self._turn = trio.Lock()
+        self._jobs_in, self._jobs_out = trio.open_memory_channel[_Job](LEDGER_JOBS_MAX)
+        self._subscribers: list[Subscription] = []
+        self._vector = store.writers.vector()
+        self._frozen = tuple(store.writers.frozen())
+        self._own_writer = store.own.writer
+        self._life_written_s = clock.now_s()
+        self._closed = False
+
+    @staticmethod
+    async def open(
+        disk: Disk,
+        workers: Workers,
+        clock: Clock,
+        *,
+        signer: Signer,
+        verify: Verify,
+        public_of: PublicOf,
+        keys_of: KeysOf,
+        current_keys: CurrentKeys,
+        peer_name: PeerName = short,
+        rng: random.Random,
+        machine: bytes = b"",
+    ) -> Ledger:
+        """Open or create the ledger in `disk`.
+
+        A database that is not sound is set aside and a new one started: its vector is gone with it, so the tree comes
+        back from the peers. A database that does not belong to the side file gets a new incarnation.
+
+        Args:
+            disk: the folder of the ledger; holds `ledger.db` and `ledger.life`.
+            workers: where every call into the database runs.
+            clock: wall time for the hybrid clock, monotonic for coalescing.
+            signer: our identity.
+            verify: checks an Ed25519 signature.
+            public_of: public keys of the roster, also of removed members. Called in a worker, like the next three.
+            keys_of: metadata keys by generation.
+            current_keys: those to write with.
+            peer_name: for conflict copies.
+            rng: for entry ids and incarnations.
+            machine: what names this machine, if anything does: a copy on another one then is a new life.
+        """
+
+        def opening(wall_ms: int) -> tuple[Store, str | None]:
+            damaged_as = None
+            try:
+                database = disk.open_database(DATABASE_NAME)
+                try:
+                    schema.prepare(database)
+                except BaseException:
+                    database.close()
+                    raise
+            except DatabaseDamaged:
+                damaged_as = _set_aside(disk)
+                database = disk.open_database(DATABASE_NAME)
+                schema.prepare(database)
+            store = Store(
+                database,
+                signer=signer,
+                keys_of=keys_of,
+                current_keys=current_keys,
+                peer_name=peer_name,
+                rng=rng,
+                wall_ms=wall_ms,
+            )
+            life = read_life(disk)
+            known = store.setting("incarnation")
+            if (
+                known is None
+                or life is None
+                or life.incarnation != known
+                or life.sequence > store.own.sequence
+                or life.machine != machine
+            ):
+                with database.transaction():
+                    store.take_incarnation()
+            write_life(disk, Life(store.own.writer.incarnation, store.own.sequence, machine))
+            return store, damaged_as
+
+        store, damaged_as = await workers.run(opening, int(clock.wall_s() * 1000), cost_s=0.01)
+        return Ledger(
+            disk,
+            workers,
+            clock,
+            store,
+            signer=signer,
+            verify=verify,
+            public_of=public_of,
+            machine=machine,
+            damaged_as=damaged_as,
+        )
+
+    # --- the writer -----------------------------------------------------------------------------------------------
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """The writer task: batches of jobs, one transaction and one fsync each, until cancelled.
+
+        Raises whatever is not the fault of one job: then nothing of that batch is written.
+        """
+        task_status.started()
+        try:
+            while True:
+                batch = await self._gather()
+                await self._perform(batch)
+        finally:
+            self._closed = True
+            self._fail_waiting()
+
+    async def _gather(self) -> list[_Job]:
+        """The next jobs: what is there, and what comes until there is a short silence."""
+        first = await self._jobs_out.receive()
+        batch, weight = [first], first.weight
+        ends_s = self._clock.now_s() + COMMIT_COALESCE_S
+        while weight < LEDGER_BATCH_OPERATIONS:
+            try:
+                job = self._jobs_out.receive_nowait()
+            except trio.WouldBlock:
+                gap_s = min(COMMIT_GAP_S, ends_s - self._clock.now_s())
+                if gap_s <= 0:
+                    break
+                found: _Job | None = None
+                with self._clock.move_on_after(gap_s):
+                    found = await self._jobs_out.receive()
+                if found is None:
+                    break
+                job = found
+            batch.append(job)
+            weight += job.weight
+        return batch
+
+    async def _perform(self, batch: list[_Job]) -> None:
+        wall_ms = int(self._clock.wall_s() * 1000)
+        weight = sum(job.weight for job in batch)
+
+        def transaction() -> tuple[list[Result], Vector, tuple[Writer, ...], Writer, frozenset[EntryId]]:
+            results = self._store.perform([job.work for job in batch], wall_ms)
+            writers = self._store.writers
+            folders = self._store.take_changed_folders()
+            return results, writers.vector(), tuple(writers.frozen()), self._store.own.writer, folders
+
+        try:
+            async with self._turn:
+                answer = await self._workers.run(transaction, cost_s=weight * _DRAFT_COST_S)
+        except P2PStoreError as error:  # a full disk: nobody's job is done, everybody may try again
+            for job in batch:
+                job.error = error
+                job.done.set()
+            return
+        except BaseException as error:
+            for job in batch:
+                job.error = Unavailable("the ledger's writer ended")
+                job.error.__cause__ = error
+                job.done.set()
+            raise
+        results, self._vector, self._frozen, self._own_writer, folders = answer
+        news: Change | None = None
+        for job, result in zip(batch, results, strict=True):
+            job.value, job.error = result.value, result.error
+            job.done.set()
+            if result.error is None:
+                change = job.change(result.value)
+                news = change if news is None else news.join(change)
+        if news is not None:
+            self._tell(news.join(Change(folders=folders)))
+        if self._clock.now_s() - self._life_written_s >= LIFE_EVERY_S:
+            await self._write_life()
+
+    async def _write_life(self) -> None:
+        self._life_written_s = self._clock.now_s()
+        async with self._turn:
+            own = self._store.own
+            life = Life(own.writer.incarnation, own.sequence, self._machine)
+            await self._workers.run(write_life, self._disk, life, cost_s=0.001)
+
+    def _fail_waiting(self) -> None:
+        while True:
+            try:
+                job = self._jobs_out.receive_nowait()
+            except trio.WouldBlock:
+                self._jobs_out.close()
+                return
+            job.error = Unavailable("the ledger's writer ended")
+            job.done.set()
+
+    async def _submit(self, work: Callable[[], T], weight: int, change: Callable[[T], Change]) -> T:
+        """Have the writer run `work`; durable on return."""
+        if self._closed:
+            raise Unavailable("the ledger's writer ended")
+        job = _Job(work, weight, change)
+        try:
+            await self._jobs_in.send(job)
+        except trio.BrokenResourceError:
+            raise Unavailable("the ledger's writer ended") from None
+        await job.done.wait()
+        if job.error is not None:
+            raise job.error
+        return cast("T", job.value)
+
+    async def close(self) -> None:
+        """Let go of the database, after `run` has ended; no call may follow."""
+        self._closed = True
+        with trio.CancelScope(shield=True):
+            await self._write_life()
+            async with self._turn:
+                await self._workers.run(self._store.database.close)
+
+    # --- writing --------------------------------------------------------------------------------------------------
+
+    async def commit(self, drafts: Sequence[Draft]) -> Committed:
+        """Carry out `drafts` in order, all or none, signed and durable on return.
+
+        Many callers share a commit and its fsync. Order them so that a reader never sees a version whose manifest or
+        stripes are missing: statements, pages, then the version. Safe to cancel: it then happens or does not.
+
+        Raises:
+            PathFault: the tree is not as a draft wants it.
+            Misuse: a value that cannot stand in a version, or no key to write with.
+            NoSpace: the disk is full.
+            Unavailable: `run` has ended.
+        """
+        drafts = tuple(drafts)
+        return await self._submit(
+            lambda: self._store.draft(drafts), len(drafts), lambda committed: Change(own=committed.upto is not None)
+        )
+
+    async def apply(self, commits: Iterable[Buffer]) -> Applied:
+        """Take in commits that a peer sent; what can be applied is durable on return. Never raises for their contents.
+
+        Each is checked against its author's key, and applied once all that it builds on is here; until then it waits
+        in memory. The same commits may come again, in any order.
+        """
+        raw = [bytes(each) for each in commits]
+
+        def checking() -> tuple[list[Commit], int]:
+            good: list[Commit] = []
+            refused = 0
+            for each in raw:
+                try:
+                    commit = decode_commit(each)
+                    if (public := self._public_of(commit.writer.author)) is None:
+                        raise Forged("commit: author not in the roster")  # noqa: TRY301
+                    check_commit(commit, public, self._verify)
+                    good.append(commit)
+                except (Malformed, Forged):
+                    refused += 1
+            return good, refused
+
+        commits_checked, refused = await self._workers.run(checking, cost_s=len(raw) * _DRAFT_COST_S)
+        # big messages are cut so that readers get their turn between transactions
+        total = Applied(refused=refused)
+        pieces = _pieces(commits_checked) or [[]]
+        for piece in pieces:
+            done = await self._submit(
+                lambda piece=piece: self._store.apply(piece, 0),  # type: ignore[misc]
+                sum(len(commit.operations) for commit in piece) + 1,
+                lambda applied: Change(remote=applied.applied > 0),
+            )
+            total = Applied(
+                total.applied + done.applied, total.known + done.known, done.waiting, total.refused + done.refused
+            )
+        return total
+
+    async def remove_tree(self, path: Path, *, batch: int = 500) -> Committed | None:
+        """Put everything at and below `path` into the trash, deepest first; the last commit, or None for nothing."""
+        item = await self.resolve(path)
+        if item is None or not path:
+            raise PathFault("not-found", path)
+        folders = list(item.entries)
+        last: Committed | None = None
+        drafts: list[Draft] = []
+        if item.kind is not Kind.FOLDER:
+            return await self.commit([Remove(path)])
+        async for _, below in self.walk(path):
+            if below.kind is Kind.FOLDER:
+                folders.extend(below.entries)
+                continue
+            drafts.extend(RemoveEntry(entry) for entry in below.entries)
+            if len(drafts) >= batch:
+                last = await self.commit(drafts)
+                drafts = []
+        # the walk finds a folder before what is in it
+        drafts.extend(RemoveEntry(entry) for entry in reversed(folders) if entry != RECOVERED_ENTRY)
+        for start in range(0, len(drafts), batch):
+            last = await self.commit(drafts[start : start + batch])
+        return last
+
+    async def renew(self) -> None:
+        """Take a new incarnation before writing on: others know more of us than we do."""
+        await self._submit(self._store.take_incarnation, 1, lambda _: Change())
+        await self._write_life()
+
+    async def heard(self, vector: Vector) -> None:
+        """Somebody's vector: if it knows more of this incarnation than we do, we were rolled back or cloned: renew."""
+        own = self.own_writer
+        if vector[own] > self._vector[own] and own == self.own_writer:
+            await self.renew()
+
+    async def keys_arrived(self) -> int:
+        """Open what was kept sealed for want of keys, as far as `keys_of` has them now; how many commits."""
+        total = 0
+        while opened := await self._submit(
+            lambda: self._store.open_more(OPEN_PAGE), LEDGER_BATCH_OPERATIONS, lambda count: Change(remote=count > 0)
+        ):
+            total += opened
+        return total
+
+    async def rebuild_index(self) -> None:
+        """Make everything that follows from the commits anew: after doubt about it, never in the normal course."""
+        await self._submit(self._store.rebuild, LEDGER_BATCH_OPERATIONS, lambda _: Change(remote=True, folders=None))
+
+    # --- the log --------------------------------------------------------------------------------------------------
+
+    @property
+    def own_writer(self) -> Writer:
+        """We, in this life."""
+        return self._own_writer
+
+    def vector(self) -> Vector:
+        """What is durable here."""
+        return self._vector
+
+    def wanted_vector(self) -> Vector:
+        """`vector` for asking others with: it claims all of the writers with a fork, of whom nothing more is wanted."""
+        return self._vector.with_entries((writer, 2**53) for writer in self._frozen)
+
+    async def commits_after(self, vector: Vector, bytes_max: int) -> CommitBatch:
+        """Commits that `vector` lacks, at most `bytes_max` bytes, but at least one if there is any."""
+        commits, more = await self._read(self._store.commits_after, vector, bytes_max)
+        return CommitBatch(tuple(commits), more)
+
+    async def forks(self) -> list[Fork]:
+        """Writers that signed two histories, with evidence."""
+        return await self._read(self._store.forks)
+
+    def subscribe(self) -> Subscription:
+        """News from now on."""
+        return Subscription(self._subscribers)
+
+    def _tell(self, change: Change) -> None:
+        for subscriber in list(self._subscribers):
+            subscriber.tell(change)
+
+    async def _read(self, question: Callable[..., T], *args: Any) -> T:
+        async with self._turn:
+            return await self._workers.run(lambda: question(*args), cost_s=200e-6)
+
+    # --- the tree -------------------------------------------------------------------------------------------------
+
+    async def resolve(self, path: Path) -> Item | None:
+        """What is at `path`; None for nothing."""
+        return await self._read(self._store.view.resolve, path)
+
+    async def list_folder(self, path: Path, *, after: bytes | None = None, limit: int = LIST_PAGE) -> Listing:
+        """A page of the folder at `path`, sorted by name. Raises PathFault."""
+
+        def listing() -> Listing:
+            item = self._store.view.resolve(path)
+            if item is None:
+                raise PathFault("not-found", path)
+            if item.kind is not Kind.FOLDER:
+                raise PathFault("not-a-folder", path)
+            return self._store.view.children(item.entries, after, limit)
+
+        return await self._read(listing)
+
+    async def children(
+        self, entries: Sequence[EntryId], *, after: bytes | None = None, limit: int = LIST_PAGE
+    ) -> Listing:
+        """A page of the folder made of `entries` (`Item.entries`)."""
+        return await self._read(self._store.view.children, entries, after, limit)
+
+    def walk(self, path: Path = (), *, page: int = LIST_PAGE) -> Walk:
+        """Everything below `path`. Raises PathFault at the first step."""
+        return Walk(self, path, page)
+
+    async def history(self, entry: EntryId) -> list[Past]:
+        """Every version of `entry` that is still known, newest first."""
+        return await self._read(self._store.view.history, entry)
+
+    async def trash(self, *, before: tuple[int, EntryId] | None = None, limit: int = LIST_PAGE) -> list[Held]:
+        """Tombstones, latest first; the next page is before (hlc, entry) of the last."""
+        return await self._read(self._store.view.trash, before, limit)
+
+    # --- manifests, stripes, inventories --------------------------------------------------------------------------
+
+    async def manifest(self, manifest: ManifestId) -> bytes | None:
+        """A manifest's encoding; None if it is not (wholly) known. Raises Corrupt."""
+        return await self._read(holdings.manifest, self._store.database, manifest)
+
+    async def stripes_for(self, chunks: Sequence[ChunkId]) -> dict[ChunkId, list[StripeStatement]]:
+        """What was stated of each chunk's stripes; [] for a chunk nobody stated anything of."""
+        return await self._read(holdings.stripes_for, self._store.database, chunks)
+
+    async def stripes_of(self, encodings: Sequence[EncodingId]) -> dict[EncodingId, list[StripeStatement]]:
+        """The same by encoding."""
+        return await self._read(holdings.stripes_of, self._store.database, encodings)
+
+    async def stripes_after(self, after: EncodingId | None, limit: int) -> list[StripeStatement]:
+        """All stripes, a page at a time, for whoever computes the verdict or repairs."""
+        return await self._read(holdings.stripes_after, self._store.database, after, limit)
+
+    async def holders(self, encoding: EncodingId) -> list[Holder]:
+        """Who says to hold shards of a stripe, by index."""
+        return (await self.holders_of([encoding]))[encoding]
+
+    async def holders_of(self, encodings: Sequence[EncodingId]) -> dict[EncodingId, list[Holder]]:
+        """The same for many stripes in one job."""
+        return await self._read(holdings.holders, self._store.database, encodings)
+
+    async def held_shards(
+        self, peer: PeerId, *, after: tuple[EncodingId, int] | None = None, limit: int = LIST_PAGE
+    ) -> list[tuple[EncodingId, int, int]]:
+        """What `peer` says to hold, a page at a time."""
+        return await self._read(holdings.held_shards, self._store.database, peer, after, limit)
+
+    async def store_positions(self, peer: PeerId | None = None) -> list[StorePosition]:
+        """Known stores of one peer or of all, with counts: what `peer` holds in total."""
+        return await self._read(holdings.positions, self._store.database, peer)
+
+    async def held_by(self, peer: PeerId) -> tuple[int, int]:
+        """(shards, payload bytes) that `peer` says to hold."""
+        known = await self.store_positions(peer)
+        return sum(position.shards for position in known), sum(position.bytes for position in known)
+
+    async def put_holdings(
+        self,
+        peer: PeerId,
+        store: StoreId,
+        *,
+        epoch: bytes,
+        after: int,
+        upto: int,
+        changes: Sequence[Holding],
+    ) -> bool:
+        """Take in changes (after, upto] of a store's inventory, as its peer said them. False if some before them are
+        missing: ask again from the known counter (0 after a new epoch)."""
+        changes = tuple(changes)
+        now_ms = int(self._clock.wall_s() * 1000)
+
+        def work() -> bool:
+            return holdings.put_holdings(
+                self._store.database, peer, store, epoch=epoch, after=after, upto=upto, changes=changes, now_ms=now_ms
+            )
+
+        return await self._submit(work, len(changes) + 1, lambda taken: Change(holdings=taken and bool(changes)))
+
+    async def drop_store(self, peer: PeerId, store: StoreId) -> None:
+        """Forget the holdings of a store that is gone for good."""
+        await self._submit(
+            lambda: holdings.drop_store(self._store.database, peer, store), 1, lambda _: Change(holdings=True)
+        )
+
+    # --- roster statements and settings ---------------------------------------------------------------------------
+
+    async def statements(self) -> list[bytes]:
+        """Every roster statement kept, sorted by id."""
+
+        def work() -> list[bytes]:
+            return [row[0] for row in self._store.database.execute("SELECT raw FROM statements ORDER BY id")]
+
+        return await self._read(work)
+
+    async def put_statements(self, statements: Iterable[bytes]) -> int:
+        """Keep statements that the roster accepted; how many were new. Raises Malformed beyond the limits."""
+        rows = [(blake3(raw).digest(), raw) for raw in statements]
+        if any(len(raw) > STATEMENT_BYTES_MAX for _, raw in rows):
+            raise Malformed("roster statement too long")
+
+        def work() -> int:
+            [(before,)] = self._store.database.execute("SELECT count(*) FROM statements")
+            if before + len(rows) > STATEMENTS_MAX:
+                raise Malformed("too many roster statements")
+            self._store.database.execute_many("INSERT OR IGNORE INTO statements VALUES(?, ?)", rows)
+            [(after,)] = self._store.database.execute("SELECT count(*) FROM statements")
+            return int(after - before)
+
+        return await self._submit(work, len(rows), lambda count: Change(statements=count > 0))
+
+    async def setting(self, name: str) -> bytes | None:
+        """A small value kept under a name of its owner's, e.g. "collector.position"."""
+        return await self._read(self._store.setting, name)
+
+    async def set_setting(self, name: str, value: bytes) -> None:
+        """Keep a small value, durably."""
+        assert name != "incarnation"
+        await self._submit(lambda: self._store.set_setting(name, value), 1, lambda _: Change())
+
+
+def _pieces(commits: Sequence[Commit]) -> list[list[Commit]]:
+    """Cut into runs of at most about LEDGER_BATCH_OPERATIONS operations."""
+    pieces: list[list[Commit]] = []
+    weight = LEDGER_BATCH_OPERATIONS
+    for commit in commits:
+        if weight + len(commit.operations) > LEDGER_BATCH_OPERATIONS:
+            pieces.append([])
+            weight = 0
+        pieces[-1].append(commit)
+        weight += len(commit.operations)
+    return pieces
+
+
+def _set_aside(disk: Disk) -> str:
+    """Rename a damaged database and its journals to the first free name; that name."""
+    taken = set(disk.names())
+    number = 1
+    while f"{DATABASE_NAME}.damaged-{number}" in taken:
+        number += 1
+    aside = f"{DATABASE_NAME}.damaged-{number}"
+    for suffix in ("", "-wal", "-shm"):
+        if DATABASE_NAME + suffix in taken:
+            disk.rename(DATABASE_NAME + suffix, aside + suffix)
+    disk.sync_folder()
+    return aside
+

@@ -1,0 +1,91 @@
+"""The ledger's tables, their migrations, and the check at start."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from p2pstore.errors import DatabaseDamaged, Misuse
+from p2pstore.ids import ROOT_ENTRY
+from p2pstore.metadata.tree import RECOVERED_HELD
+from p2pstore.metadata.version import RECOVERED_ENTRY
+from p2pstore.seams.disk import Database
+
+_TABLES_1: Final = (
+    # What is true: commits as they were signed, and how far each writer was seen. Everything that follows from these
+    # (versions to foretold) can be rebuilt from them.
+    """CREATE TABLE writers(slot INTEGER PRIMARY KEY, author BLOB NOT NULL, incarnation BLOB NOT NULL,
+        sequence INTEGER NOT NULL, commit_hash BLOB NOT NULL, hlc INTEGER NOT NULL, frozen INTEGER NOT NULL,
+        named INTEGER NOT NULL, UNIQUE(author, incarnation))""",
+    """CREATE TABLE commits(id INTEGER PRIMARY KEY, slot INTEGER NOT NULL, first INTEGER NOT NULL,
+        last INTEGER NOT NULL, hash BLOB NOT NULL, generation BLOB, raw BLOB NOT NULL, UNIQUE(slot, first))""",
+    """CREATE TABLE forks(id INTEGER PRIMARY KEY, author BLOB NOT NULL, incarnation BLOB NOT NULL,
+        first INTEGER NOT NULL, hash BLOB NOT NULL UNIQUE, raw BLOB NOT NULL, seen_ms INTEGER NOT NULL)""",
+    # What follows from the operations that this peer can open.
+    """CREATE TABLE versions(id INTEGER PRIMARY KEY, slot INTEGER NOT NULL, sequence INTEGER NOT NULL,
+        hlc INTEGER NOT NULL, live INTEGER NOT NULL, entry BLOB NOT NULL, parent BLOB NOT NULL, name BLOB NOT NULL,
+        kind INTEGER NOT NULL, content BLOB, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, mode INTEGER NOT NULL,
+        deleted INTEGER NOT NULL, former BLOB, UNIQUE(slot, sequence))""",
+    "CREATE INDEX versions_by_entry ON versions(entry)",
+    """CREATE TABLE entries(entry BLOB PRIMARY KEY, version INTEGER, slot INTEGER NOT NULL, sequence INTEGER NOT NULL,
+        hlc INTEGER NOT NULL, wanted BLOB NOT NULL, former BLOB, parent BLOB NOT NULL, name BLOB NOT NULL,
+        kind INTEGER NOT NULL, alive INTEGER NOT NULL, shown INTEGER NOT NULL, contested INTEGER NOT NULL)
+        WITHOUT ROWID""",
+    "CREATE INDEX entries_by_place ON entries(parent, shown, name)",
+    "CREATE INDEX entries_buried ON entries(hlc, entry) WHERE alive = 0",
+    "CREATE TABLE misplaced(entry BLOB PRIMARY KEY) WITHOUT ROWID",
+    "CREATE TABLE foretold(slot INTEGER, sequence INTEGER, PRIMARY KEY(slot, sequence)) WITHOUT ROWID",
+    """CREATE TABLE manifest_pages(manifest BLOB, page INTEGER, pages INTEGER, data BLOB, slot INTEGER,
+        sequence INTEGER, PRIMARY KEY(manifest, page))""",
+    """CREATE TABLE stripes(encoding BLOB, slot INTEGER, sequence INTEGER, chunk BLOB, needed INTEGER,
+        sealed_length INTEGER, shard_length INTEGER, promise TEXT, PRIMARY KEY(encoding, slot, sequence))
+        WITHOUT ROWID""",
+    "CREATE INDEX stripes_by_chunk ON stripes(chunk)",
+    """CREATE TABLE unopened(generation BLOB, commit_id INTEGER, PRIMARY KEY(generation, commit_id)) WITHOUT ROWID""",
+    # What other peers say of themselves: not in the log.
+    """CREATE TABLE stores(slot INTEGER PRIMARY KEY, peer BLOB NOT NULL, store BLOB NOT NULL, epoch BLOB NOT NULL,
+        counter INTEGER NOT NULL, proven_ms INTEGER NOT NULL, shards INTEGER NOT NULL, bytes INTEGER NOT NULL,
+        UNIQUE(peer, store))""",
+    """CREATE TABLE holdings(encoding BLOB, store INTEGER, shard INTEGER, payload_bytes INTEGER,
+        PRIMARY KEY(encoding, store, shard)) WITHOUT ROWID""",
+    "CREATE INDEX holdings_by_store ON holdings(store)",
+    "CREATE TABLE statements(id BLOB PRIMARY KEY, raw BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE settings(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
+)
+
+_MIGRATIONS: Final = (_TABLES_1,)
+"""Statements that lead from schema version N to N + 1. Numbers are for ever: never edited, only added to."""
+
+SCHEMA_VERSION: Final = len(_MIGRATIONS)
+
+DERIVED: Final = ("versions", "entries", "misplaced", "foretold", "manifest_pages", "stripes", "unopened")
+"""Tables that commits can be replayed into."""
+
+
+def prepare(database: Database) -> None:
+    """Bring the schema to this build's version, checking the file first.
+
+    Raises:
+        DatabaseDamaged: the file is not sound.
+        Misuse: it was written by a newer build.
+    """
+    database.execute("PRAGMA cache_size = -16384")  # 16 MiB: the inner pages of 10^6 entries' indexes
+    database.execute("PRAGMA wal_autocheckpoint = 4000")  # 16 MiB: a checkpoint costs two more fsyncs
+    version = database.execute("PRAGMA user_version")[0][0]
+    if version > SCHEMA_VERSION:
+        raise Misuse(f"ledger of schema version {version}, this build knows {SCHEMA_VERSION}")
+    if version and (found := database.execute("PRAGMA quick_check(1)")) != [("ok",)]:
+        raise DatabaseDamaged(f"ledger: {found[0][0]}")
+    for number in range(version, SCHEMA_VERSION):
+        with database.transaction():
+            for statement in _MIGRATIONS[number]:
+                database.execute(statement)
+            if number == 0:
+                add_standing_entries(database)
+            database.execute(f"PRAGMA user_version = {number + 1}")
+
+
+def add_standing_entries(database: Database) -> None:
+    """The two folders that no operation made: the root, and the one of entries without a place."""
+    insert = "INSERT INTO entries VALUES(?, NULL, 0, 0, 0, ?, NULL, ?, ?, 1, ?, ?, 0)"
+    database.execute(insert, (ROOT_ENTRY, b"", b"", b"", 1, 1))
+    database.execute(insert, (RECOVERED_ENTRY, ROOT_ENTRY, ROOT_ENTRY, RECOVERED_HELD.version.name, 0, 0))

@@ -1,0 +1,497 @@
+"""What happens inside the ledger's transactions: our own commits are made, others' are applied. Plain code, no waiting.
+
+A vector entry advances in the transaction that writes the rows it covers, never in another.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+from p2pstore.errors import Forged, Malformed, Misuse, P2PStoreError
+from p2pstore.ids import Dot, EntryId, GenerationId, Incarnation, PeerId
+from p2pstore.ledger import schema
+from p2pstore.ledger.drafting import Body, Drafting
+from p2pstore.ledger.drafts import Committed, Draft
+from p2pstore.ledger.tree_index import TreeIndex
+from p2pstore.ledger.tree_view import TreeView
+from p2pstore.ledger.waiting import Waiting
+from p2pstore.ledger.writers import Writers, WriterState
+from p2pstore.limits import COMMIT_BYTES_MAX, COMMIT_OPERATIONS_MAX, FORK_COMMITS_MAX
+from p2pstore.metadata.clock import observe, tick
+from p2pstore.metadata.commits import Commit, Signer, decode_commit, make_commit
+from p2pstore.metadata.operations import (
+    ManifestPage,
+    MetadataKeys,
+    SealedOperation,
+    StripeStatement,
+    decode_operation,
+    encode_stripe,
+    open_operation,
+    seal_operation,
+)
+from p2pstore.metadata.tree import PeerName
+from p2pstore.metadata.vector import Vector, Writer
+from p2pstore.metadata.version import Version
+from p2pstore.seams.disk import Database
+
+T = TypeVar("T")
+
+KeysOf = Callable[[GenerationId], MetadataKeys | None]
+"""The keys of a generation, or None where this peer has none. Called in a worker: a plain look-up."""
+
+CurrentKeys = Callable[[], MetadataKeys | None]
+"""The keys to write with now; None for a blind peer. Called in a worker: a plain look-up."""
+
+_COMMIT_HEAD_BYTES: Final = 512
+_NAMED_BYTES: Final = 56
+_OPERATION_FRAME_BYTES: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What became of commits that a peer sent.
+
+    Attributes:
+        applied: commits that are durable here now and were not before.
+        known: commits that were here already.
+        waiting: commits that wait, in memory, for what they build on.
+        refused: commits that are forged, malformed, of unknown authors, or beyond a fork.
+    """
+
+    applied: int = 0
+    known: int = 0
+    waiting: int = 0
+    refused: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """Evidence that one writer signed two histories.
+
+    Attributes:
+        writer: whose they are.
+        first: sequence of the commit that does not fit what is held.
+        hash: of that commit.
+    """
+
+    writer: Writer
+    first: int
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How one job of a batch ended: a value or an error of ours."""
+
+    value: Any
+    error: P2PStoreError | None
+
+
+@dataclass(slots=True)
+class _Open:
+    """Our commit under construction.
+
+    Attributes:
+        hlc: one for all its operations.
+        generation: what they are sealed under; None until there is a sealed one.
+        operations: encoded.
+        size: bytes that they will take in the commit.
+    """
+
+    hlc: int
+    generation: GenerationId | None = None
+    operations: list[bytes] = field(default_factory=list)
+    size: int = 0
+
+
+class Store:
+    """The ledger's database and what is kept of it in memory. One thread at a time."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        signer: Signer,
+        keys_of: KeysOf,
+        current_keys: CurrentKeys,
+        peer_name: PeerName,
+        rng: random.Random,
+        wall_ms: int,
+    ) -> None:
+        self.database = database
+        self.writers = Writers(database)
+        self.view = TreeView(database, self.writers, peer_name)
+        self.index = TreeIndex(database, self.writers)
+        self.waiting = Waiting()
+        self.unreadable_operations = 0
+        """Operations that opened to rubbish or did not open: counted, carried, shown nowhere."""
+        self._signer = signer
+        self._keys_of = keys_of
+        self._current_keys = current_keys
+        self._rng = rng
+        self._drafting = Drafting(database, self.view, self._append, rng)
+        self._hlc = 0
+        for hlc in sorted(self.writers.hlc_values()):
+            self._hlc = observe(self._hlc, hlc, wall_ms)
+        self._wall_ms = wall_ms
+        self._keys: MetadataKeys | None = None
+        self._open: _Open | None = None
+        self._own: WriterState | None = None
+        self._find_own()
+
+    # --- batches --------------------------------------------------------------------------------------------------
+
+    def perform(self, jobs: Sequence[Callable[[], Any]], wall_ms: int) -> list[Result]:
+        """Run jobs in one transaction, each undone alone if it raises an error of ours; durable on return.
+
+        Any other exception undoes all and is raised.
+        """
+        self._wall_ms = wall_ms
+        self._keys = self._current_keys()
+        results: list[Result] = []
+        try:
+            with self.database.transaction():
+                for job in jobs:
+                    results.append(self._perform_one(job))  # noqa: PERF401  (a comprehension would hide the order)
+                self.close_commit()
+        except BaseException:
+            self._open = None
+            self._reload()
+            raise
+        return results
+
+    def _perform_one(self, job: Callable[[], Any]) -> Result:
+        before = self._open
+        count = len(before.operations) if before is not None else 0
+        size = before.size if before is not None else 0
+        generation = before.generation if before is not None else None
+        self.database.execute("SAVEPOINT job")
+        try:
+            value = job()
+        except P2PStoreError as error:
+            self.database.execute("ROLLBACK TO job")
+            self.database.execute("RELEASE job")
+            if before is not None:
+                del before.operations[count:]
+                before.size, before.generation = size, generation
+            self._open = before
+            self._reload()
+            return Result(None, error)
+        self.database.execute("RELEASE job")
+        return Result(value, None)
+
+    def _reload(self) -> None:
+        """Forget what memory holds of undone changes."""
+        self.writers.reload()
+        self.index.reload()
+        self._find_own()
+
+    def _find_own(self) -> None:
+        found = self.setting("incarnation")
+        if found is not None:
+            self._own = self.writers.ensure(Writer(self._signer.peer_id, Incarnation(found)))
+
+    # --- our own commits ------------------------------------------------------------------------------------------
+
+    @property
+    def own(self) -> WriterState:
+        """Our own writer."""
+        assert self._own is not None, "no incarnation yet"
+        return self._own
+
+    def take_incarnation(self) -> Incarnation:
+        """Start a new life: from now on commits carry a new incarnation. Inside a transaction."""
+        self.close_commit()
+        fresh = Incarnation(self._rng.randbytes(8))
+        self._own = self.writers.ensure(Writer(self._signer.peer_id, fresh))
+        self.writers.forget_named()
+        self.set_setting("incarnation", fresh)
+        return fresh
+
+    def draft(self, drafts: Sequence[Draft]) -> Committed:
+        """Carry out `drafts`; a job for `perform`. Raises what `Drafting.carry_out` raises."""
+        outcomes = tuple(self._drafting.carry_out(draft) for draft in drafts)
+        dots = [outcome.dot for outcome in outcomes if outcome.dot is not None]
+        return Committed(outcomes, max(dots, key=lambda dot: dot.sequence) if dots else None)
+
+    def _append(self, body: Body, superseded: Sequence[Dot]) -> Dot:
+        """One more operation in our open commit, its rows written."""
+        if self._open is None:
+            self._open = self._new_open()
+        operation, dot = self._encode(body, superseded)
+        frame = len(operation) + _OPERATION_FRAME_BYTES
+        if self._open.operations and (
+            len(self._open.operations) >= COMMIT_OPERATIONS_MAX
+            or self._open.size + frame > COMMIT_BYTES_MAX
+        ):
+            self.close_commit()
+            self._open = self._new_open()
+        open_commit = self._open
+        open_commit.operations.append(operation)
+        open_commit.size += frame
+        if not isinstance(body, StripeStatement):
+            assert self._keys is not None
+            open_commit.generation = self._keys.generation
+        self._index_body(body, superseded, self.own.slot, dot.sequence, open_commit.hlc)
+        return dot
+
+    def _new_open(self) -> _Open:
+        self._hlc = tick(self._hlc, self._wall_ms)
+        head = _COMMIT_HEAD_BYTES + _NAMED_BYTES * self.writers.unnamed_count(self.own)
+        return _Open(self._hlc, size=head)
+
+    def _encode(self, body: Body, superseded: Sequence[Dot]) -> tuple[bytes, Dot]:
+        open_count = len(self._open.operations) if self._open is not None else 0
+        dot = Dot(*self.own.writer, self.own.sequence + open_count + 1)
+        if isinstance(body, StripeStatement):
+            return encode_stripe(body), dot
+        if self._keys is None:
+            raise Misuse("this peer has no metadata key to write with")
+        return seal_operation(body, dot, self._keys, superseded), dot
+
+    def close_commit(self) -> None:
+        """Sign what is open and write it; then our vector entry covers it."""
+        open_commit = self._open
+        if open_commit is None or not open_commit.operations:
+            self._open = None
+            return
+        own = self.own
+        commit = make_commit(
+            self._signer,
+            own.writer,
+            own.sequence + 1,
+            open_commit.operations,
+            generation=open_commit.generation,
+            hlc=open_commit.hlc,
+            previous=own.commit_hash,
+            named=self.writers.take_unnamed(own),
+        )
+        self._write_commit(own, commit, commit.encode())
+        self._open = None
+
+    def _write_commit(self, state: WriterState, commit: Commit, raw: bytes) -> int:
+        self.database.execute(
+            "INSERT INTO commits(slot, first, last, hash, generation, raw) VALUES(?, ?, ?, ?, ?, ?)",
+            (state.slot, commit.first, commit.last, commit.hash, commit.generation, raw),
+        )
+        [(number,)] = self.database.execute("SELECT last_insert_rowid()")
+        self.writers.advance(state, commit.last, commit.hash, commit.hlc)
+        return int(number)
+
+    # --- commits of others ----------------------------------------------------------------------------------------
+
+    def apply(self, commits: Sequence[Commit], refused: int) -> Applied:
+        """Apply verified commits and whatever waited for them; a job for `perform`.
+
+        Args:
+            commits: signatures checked.
+            refused: how many of the same message were refused before; only counted.
+        """
+        self.close_commit()
+        counts = {"applied": 0, "known": 0, "refused": refused}
+        for commit in commits:
+            fate = self._apply_one(commit)
+            if fate == "waiting":
+                if not self.waiting.add(commit):
+                    counts["known"] += 1
+            else:
+                counts[fate] += 1
+        progress = bool(counts["applied"])
+        while progress and len(self.waiting):
+            progress = False
+            for commit in self.waiting.take_all():
+                fate = self._apply_one(commit)
+                if fate == "waiting":
+                    self.waiting.add(commit)
+                else:
+                    counts[fate] += 1
+                    progress = progress or fate == "applied"
+        return Applied(counts["applied"], counts["known"], len(self.waiting), counts["refused"])
+
+    def _apply_one(self, commit: Commit) -> str:
+        """Apply `commit` if its time has come; "applied", "known", "waiting" or "refused"."""
+        if commit.writer == self.own.writer and commit.last > self.own.sequence:
+            self.take_incarnation()  # somebody knows more of us than we do
+        state = self.writers.get(commit.writer)
+        sequence = 0 if state is None else state.sequence
+        if commit.first <= sequence:
+            assert state is not None
+            held = self.database.execute(
+                "SELECT hash FROM commits WHERE slot = ? AND first = ?", (state.slot, commit.first)
+            )
+            if held == [(commit.hash,)]:
+                return "known"
+            return self._keep_fork(state, commit)
+        if state is not None and state.frozen:
+            return self._keep_fork(state, commit)
+        if commit.first > sequence + 1 or not self._covers_named(commit):
+            return "waiting"
+        state = self.writers.ensure(commit.writer)
+        if commit.previous != state.commit_hash:
+            return self._keep_fork(state, commit)
+        self._hlc = observe(self._hlc, commit.hlc, self._wall_ms)
+        number = self._write_commit(state, commit, commit.encode())
+        self._index_operations(number, commit, state.slot, sealed=True, clear=True)
+        return "applied"
+
+    def _covers_named(self, commit: Commit) -> bool:
+        """Whether everything that `commit` builds on is here. A frozen writer holds nobody up."""
+        for writer, sequence in commit.named:
+            state = self.writers.get(writer)
+            if state is None or (state.sequence < sequence and not state.frozen):
+                return False
+        return True
+
+    def _keep_fork(self, state: WriterState, commit: Commit) -> str:
+        """Freeze the writer and keep the evidence, within bounds."""
+        if not state.frozen:
+            self.writers.freeze(state)
+            if state is self._own:
+                self.take_incarnation()
+        kept = self.database.execute(
+            "SELECT count(*) FROM forks WHERE author = ? AND incarnation = ?", tuple(commit.writer)
+        )
+        if kept[0][0] < FORK_COMMITS_MAX:
+            self.database.execute(
+                "INSERT OR IGNORE INTO forks(author, incarnation, first, hash, raw, seen_ms) VALUES(?, ?, ?, ?, ?, ?)",
+                (*commit.writer, commit.first, commit.hash, commit.encode(), self._wall_ms),
+            )
+        return "refused"
+
+    # --- what follows from operations -----------------------------------------------------------------------------
+
+    def _index_operations(self, number: int, commit: Commit, slot: int, *, sealed: bool, clear: bool) -> None:
+        """Write the rows that follow from a commit's operations, as far as this peer can open them."""
+        keys = None if commit.generation is None else self._keys_of(commit.generation)
+        unopened = False
+        for offset, data in enumerate(commit.operations):
+            dot = Dot(*commit.writer, commit.first + offset)
+            try:
+                operation = decode_operation(data, commit.writer)
+                if isinstance(operation, SealedOperation):
+                    if keys is None:
+                        unopened = True
+                    elif sealed and (body := open_operation(operation, dot, keys)) is not None:
+                        self._index_body(body, operation.superseded, slot, dot.sequence, commit.hlc)
+                elif operation is not None and clear:
+                    self._index_body(operation, (), slot, dot.sequence, commit.hlc)
+            except (Malformed, Forged):
+                # its author signed rubbish: all peers that can open it see the same, and blind ones carry it
+                self.unreadable_operations += 1
+        if unopened and commit.generation is not None:
+            self.database.execute("INSERT OR IGNORE INTO unopened VALUES(?, ?)", (commit.generation, number))
+
+    def _index_body(self, body: Body, superseded: Sequence[Dot], slot: int, sequence: int, hlc: int) -> None:
+        match body:
+            case Version():
+                self.index.add(slot, sequence, hlc, body, superseded)
+            case ManifestPage():
+                self.database.execute(
+                    "INSERT OR IGNORE INTO manifest_pages VALUES(?, ?, ?, ?, ?, ?)",
+                    (body.manifest, body.page, body.pages, body.data, slot, sequence),
+                )
+            case StripeStatement():
+                self.database.execute(
+                    "INSERT OR IGNORE INTO stripes VALUES(?, ?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        body.encoding,
+                        slot,
+                        sequence,
+                        body.chunk,
+                        body.needed,
+                        body.sealed_length,
+                        body.shard_length,
+                        body.promise,
+                    ),
+                )
+
+    def open_more(self, limit: int) -> int:
+        """Open up to `limit` commits whose keys have come meanwhile; how many. A job for `perform`."""
+        opened = 0
+        for (generation,) in self.database.execute("SELECT DISTINCT generation FROM unopened ORDER BY generation"):
+            if opened >= limit or self._keys_of(GenerationId(generation)) is None:
+                continue
+            rows = self.database.execute(
+                "SELECT c.id, c.slot, c.raw FROM unopened u JOIN commits c ON c.id = u.commit_id"
+                " WHERE u.generation = ? ORDER BY c.id LIMIT ?",
+                (generation, limit - opened),
+            )
+            for number, slot, raw in rows:
+                self._index_operations(number, decode_commit(raw), slot, sealed=True, clear=False)
+                self.database.execute(
+                    "DELETE FROM unopened WHERE generation = ? AND commit_id = ?", (generation, number)
+                )
+            opened += len(rows)
+        return opened
+
+    def rebuild(self) -> None:
+        """Make everything that follows from commits anew; a job for `perform`."""
+        self.close_commit()
+        for table in schema.DERIVED:
+            self.database.execute(f"DELETE FROM {table}")  # noqa: S608
+        schema.add_standing_entries(self.database)
+        self.index.reload()
+        last = 0
+        while rows := self.database.execute(
+            "SELECT id, slot, raw FROM commits WHERE id > ? ORDER BY id LIMIT 100", (last,)
+        ):
+            for number, slot, raw in rows:
+                self._index_operations(number, decode_commit(raw), slot, sealed=True, clear=True)
+                last = number
+
+    # --- reading --------------------------------------------------------------------------------------------------
+
+    def commits_after(self, vector: Vector, bytes_max: int) -> tuple[list[bytes], bool]:
+        """Raw commits that `vector` does not cover, in an order in which they can be applied, and whether more are
+        left. At least one if there is any; otherwise at most `bytes_max` bytes."""
+        behind: list[tuple[int, int, int]] = []
+        for writer, sequence in self.writers.vector().sorted_entries():
+            if vector[writer] < sequence:
+                state = self.writers.get(writer)
+                assert state is not None
+                behind.extend(
+                    self.database.execute(
+                        "SELECT id, length(raw), slot FROM commits WHERE slot = ? AND first > ? ORDER BY first LIMIT ?",
+                        (state.slot, vector[writer], bytes_max // 256 + 1),
+                    )
+                )
+        behind.sort()
+        chosen: list[int] = []
+        size = 0
+        for number, length, _ in behind:
+            if chosen and size + length > bytes_max:
+                break
+            chosen.append(number)
+            size += length
+        commits = [
+            self.database.execute("SELECT raw FROM commits WHERE id = ?", (number,))[0][0] for number in chosen
+        ]
+        return commits, len(chosen) < len(behind)
+
+    def forks(self) -> list[Fork]:
+        """Evidence of writers with two histories, by writer and sequence."""
+        rows = self.database.execute(
+            "SELECT author, incarnation, first, hash FROM forks ORDER BY author, incarnation, first, hash"
+        )
+        return [
+            Fork(Writer(PeerId(author), Incarnation(incarnation)), first, fork_hash)
+            for author, incarnation, first, fork_hash in rows
+        ]
+
+    def setting(self, name: str) -> bytes | None:
+        """A small value kept for its owner."""
+        rows = self.database.execute("SELECT value FROM settings WHERE name = ?", (name,))
+        return None if not rows else bytes(rows[0][0])
+
+    def set_setting(self, name: str, value: bytes) -> None:
+        """Keep a small value; a job for `perform`."""
+        self.database.execute("INSERT OR REPLACE INTO settings VALUES(?, ?)", (name, value))
+
+    def take_changed_folders(self) -> frozenset[EntryId]:
+        """Folders whose listing may have changed since this was last asked."""
+        changed = frozenset(self.index.changed_folders)
+        self.index.changed_folders.clear()
+        return changed
