@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.running_cli import Cli, runner
+from tests.control.fake_daemon import FakeDaemon, serving
+
 
 @pytest.fixture
 def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
@@ -18,3 +21,17 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.delenv("P2PSTORE_HOME", raising=False)
     yield root / "home"
     shutil.rmtree(root)
+
+
+@pytest.fixture
+def cli(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """Runs the command line."""
+    return runner(capfdbinary, monkeypatch)
+
+
+@pytest.fixture
+def fake(home: Path) -> Iterator[FakeDaemon]:
+    """A fake daemon that serves `home`."""
+    daemon = FakeDaemon()
+    with serving(daemon.handlers(), home):
+        yield daemon

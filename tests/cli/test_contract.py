@@ -1,0 +1,169 @@
+"""Every verb, with --json: the last line of standard output is one object that its published schema describes."""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from p2pstore.cli.main import VERBS
+from tests.cli.running_cli import Cli
+from tests.cli.schema import FOLDER, load, problems
+from tests.control.fake_daemon import FakeDaemon, Node, failing, serving
+
+ODD_NAME = b"/caf\xe9 \n.txt"
+
+CALLS: dict[str, list[str | bytes]] = {
+    "status": ["status"],
+    "peers": ["peers"],
+    "up": ["up"],
+    "down": ["down"],
+    "init": ["init", "--name", "nas", "--site", "home", "--size", "20G", "--kit-file", "KIT"],
+    "join": ["join", "7-guitar-sunset", "--at", "127.0.0.1:7702", "--name", "attic"],
+    "invite": ["invite"],
+    "put": ["put", "FILE", "/x"],
+    "get": ["get", ODD_NAME, "FOLDER"],
+    "cat": ["cat", ODD_NAME],
+    "ls": ["ls", "/"],
+    "tree": ["tree"],
+    "mkdir": ["mkdir", b"/n\xe9"],
+    "mv": ["mv", ODD_NAME, "/plain"],
+    "rm": ["rm", ODD_NAME],
+    "where": ["where", ODD_NAME],
+    "safe": ["safe"],
+    "doctor": ["doctor"],
+    "completion": ["completion", "bash"],
+    "help": ["help", "exit-codes"],
+    "version": ["version"],
+}
+"""One call for each verb. `demo` has no daemon to fake: it starts real ones and is tested as a whole."""
+
+DAEMONLESS = {"init", "join", "completion", "help"}
+
+
+class FakeSetup(types.ModuleType):
+    """`p2pstore.daemon.setup`, without keys and without a network."""
+
+    def __init__(self) -> None:
+        super().__init__("p2pstore.daemon.setup")
+        self.asked: list[dict[str, Any]] = []
+        self.words = [f"word{i}" for i in range(24)]
+
+    def create_household(self, home: Path, **what: Any) -> Any:
+        self.asked.append({"home": home, **what})
+        return types.SimpleNamespace(
+            words=self.words, kit_text=" ".join(self.words), network_id=bytes(32), peer_id=bytes(32), qr_text="[QR]"
+        )
+
+    def join_household(self, home: Path, **what: Any) -> Any:
+        self.asked.append({"home": home, **what})
+        return types.SimpleNamespace(household="Meyer", peer_id=bytes(32), name=what["name"], network_id=bytes(32))
+
+
+@pytest.fixture
+def setup(monkeypatch: pytest.MonkeyPatch) -> FakeSetup:
+    module = FakeSetup()
+    monkeypatch.setitem(sys.modules, "p2pstore.daemon.setup", module)
+    return module
+
+
+@pytest.fixture
+def files(home: Path) -> Iterator[dict[str, str]]:
+    """Words in CALLS that stand for files of this test."""
+    file, folder = home.parent / "f.txt", home.parent / "out"
+    file.write_bytes(b"content")
+    folder.mkdir()
+    yield {"FILE": str(file), "FOLDER": str(folder), "KIT": str(home.parent / "kit")}
+
+
+def test_every_verb_is_called_here() -> None:
+    assert set(CALLS) == set(VERBS) - {"demo"}
+
+
+def test_every_verb_has_a_published_schema_and_every_schema_a_verb() -> None:
+    assert {path.stem for path in FOLDER.glob("*.json")} == set(CALLS) | {"error", "progress"}
+
+
+@pytest.mark.parametrize("verb", sorted(set(CALLS)))
+def test_the_last_line_is_a_result_that_the_schema_describes(
+    verb: str, home: Path, cli: Cli, setup: FakeSetup, files: dict[str, str]
+) -> None:
+    arguments = [files.get(argument, argument) if isinstance(argument, str) else argument for argument in CALLS[verb]]
+    if verb in DAEMONLESS:
+        ran = cli("--home", str(home), *arguments, "--json")
+    elif verb == "down":
+        home.mkdir()
+        (home / "settings.json").touch()
+        ran = cli("--home", str(home), *arguments, "--json")
+    else:
+        daemon = FakeDaemon()
+        daemon.tree |= {ODD_NAME: Node("file", b"12345" * 500), b"/d": Node("folder"), b"/l": Node("link", target=b"t")}
+        with serving(daemon.handlers(), home):
+            ran = cli("--home", str(home), *arguments, "--json")
+    assert ran.code == 0, ran
+    assert problems(ran.last, load(verb)) == []
+    assert [line["type"] for line in ran.lines].count("result") == 1
+
+
+@pytest.mark.parametrize("verb", sorted(set(CALLS) - DAEMONLESS - {"up", "down", "version"}))
+def test_the_last_line_is_an_error_when_the_daemon_refuses(
+    verb: str, home: Path, cli: Cli, files: dict[str, str]
+) -> None:
+    arguments = [files.get(argument, argument) if isinstance(argument, str) else argument for argument in CALLS[verb]]
+    with serving({verb: failing("busy", 11)}, home):
+        ran = cli("--json", "--home", str(home), *arguments)
+    assert ran.code == 11
+    assert problems(ran.last, load("error")) == []
+    assert (ran.last["code"], ran.last["exit"]) == ("busy", 11)
+    assert len(ran.lines) == 1
+
+
+@pytest.mark.parametrize("verb", sorted(set(CALLS) - DAEMONLESS - {"version"}))
+def test_without_a_household_every_verb_says_so(verb: str, home: Path, cli: Cli, files: dict[str, str]) -> None:
+    arguments = [files.get(argument, argument) if isinstance(argument, str) else argument for argument in CALLS[verb]]
+    ran = cli(*arguments, "--home", str(home), "--json")
+    assert (ran.code, ran.last["code"]) == (10, "no-household")
+    assert "p2pstore init" in ran.last["fix"]
+
+
+@pytest.mark.parametrize("verb", sorted(set(CALLS) - DAEMONLESS - {"version", "up", "down"}))
+def test_without_a_daemon_every_verb_says_so(verb: str, home: Path, cli: Cli, files: dict[str, str]) -> None:
+    home.mkdir()
+    (home / "settings.json").touch()
+    arguments = [files.get(argument, argument) if isinstance(argument, str) else argument for argument in CALLS[verb]]
+    ran = cli(*arguments, "--home", str(home), "--json")
+    assert (ran.code, ran.last["fix"]) == (69, ["p2pstore up"])
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS))
+def test_usage_errors_are_objects_too(verb: str, home: Path, cli: Cli) -> None:
+    ran = cli("--home", str(home), verb, "--no-such-flag", "--json")
+    assert ran.code == 2
+    assert problems(ran.last, load("error")) == []
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS))
+def test_every_verb_explains_itself_and_the_table_of_verbs_agrees(verb: str, cli: Cli) -> None:
+    ran = cli(verb, "--help")
+    assert ran.code == 0
+    assert VERBS[verb].summary in " ".join(ran.text.split())
+
+
+@pytest.mark.parametrize("verb", sorted(set(CALLS) - DAEMONLESS - {"down"}))
+def test_plain_output_has_no_colour_and_no_drawing(
+    verb: str, home: Path, cli: Cli, files: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    arguments = [files.get(argument, argument) if isinstance(argument, str) else argument for argument in CALLS[verb]]
+    daemon = FakeDaemon()
+    daemon.tree |= {ODD_NAME: Node("file", b"12345")}
+    with serving(daemon.handlers(), home):
+        ran = cli("--home", str(home), "--plain", *arguments)
+    assert ran.code == 0
+    assert ran.out.isascii()
+    assert b"\x1b" not in ran.out
+    assert ran.err == "" or verb in ("up", "invite")
