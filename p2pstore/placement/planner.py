@@ -96,19 +96,45 @@ def extend_stripe(
     free = [index for index in range(needed + MOTHER_PARITY) if index not in taken]
     added: list[tuple[PeerId, int]] = []
     while free and ranked and not stripe_health(needed, counts).keeps(promise):
-        if needed == 1:
-            fresh = [peer for peer in ranked if not counts.get(peer)]
-            if not fresh:
-                break
-            peer = fresh[0]
-        else:
-            peer = min(ranked, key=lambda candidate: (len(counts.get(candidate, ())), ranked.index(candidate)))
-            if len(counts.get(peer, ())) >= needed:
-                break
-        index = free.pop(0)
-        counts.setdefault(peer, []).append(index)
+        peer = min(ranked, key=lambda candidate: (len(counts.get(candidate, ())), ranked.index(candidate)))
+        mine = counts.setdefault(peer, [])
+        if len(mine) >= needed:
+            break
+        index = _crowded_index(counts) if not mine and needed > 1 else None
+        if index is None:
+            index = free.pop(0)
+        mine.append(index)
         added.append((peer, index))
     return added
+
+
+def _crowded_index(counts: Mapping[PeerId, Sequence[int]]) -> int | None:
+    """A shard that lies beside others on the fullest machine and nowhere else: a copy of it elsewhere can later
+    relieve that machine, a new row could not."""
+    holders: dict[int, int] = {}
+    for indices in counts.values():
+        for index in indices:
+            holders[index] = holders.get(index, 0) + 1
+    fullest = max(sorted(counts), key=lambda peer: sum(holders[index] == 1 for index in counts[peer]))
+    alone = [index for index in counts[fullest] if holders[index] == 1]
+    return alone[-1] if len(alone) > 1 else None
+
+
+def surplus(needed: int, held: Mapping[PeerId, Sequence[int]], peer: PeerId, promise: Promise) -> list[int]:
+    """Which shards `peer` holds beyond one while another machine has them too, and the promise holds without them."""
+    counts = {each: set(indices) for each, indices in held.items()}
+    mine = counts.get(peer, set())
+    dropped = []
+    for index in sorted(mine):
+        elsewhere = any(index in indices for each, indices in counts.items() if each != peer)
+        if not elsewhere or len(mine) == 1:
+            continue
+        mine.discard(index)
+        if stripe_health(needed, counts).keeps(promise):
+            dropped.append(index)
+        else:
+            mine.add(index)
+    return dropped
 
 
 def health_with(

@@ -39,7 +39,9 @@ FILES_AT_ONCE: Final = 32
 class Tree(Protocol):
     """The ledger, as far as gets need it."""
 
-    async def children(self, folder: Sequence[EntryId], after: bytes | None = None, limit: int = PAGE_ITEMS) -> Listing:
+    async def children(
+        self, entries: Sequence[EntryId], *, after: bytes | None = None, limit: int = PAGE_ITEMS
+    ) -> Listing:
         """A page of a folder."""
         ...
 
@@ -133,7 +135,7 @@ class Exporter:
         """Everything shown in a folder, by name."""
         after: bytes | None = None
         while True:
-            listing = await self._tree.children(folder.entries, after, PAGE_ITEMS)
+            listing = await self._tree.children(folder.entries, after=after, limit=PAGE_ITEMS)
             for item in listing.items:
                 yield item
             after = listing.after

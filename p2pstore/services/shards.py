@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -32,6 +33,10 @@ SLOWEST_BYTES_PER_S: Final = 64 * 1024
 """Bytes get this long on top: half a megabit a second is the slowest line that is worth waiting for."""
 
 
+HINTS_MAX: Final = 4096
+"""Stripes that the DHT is told of: those touched last, about a megabyte."""
+
+
 @dataclass(frozen=True, slots=True)
 class FetchedShard:
     """A shard as its holder sent it; the payload is verified against the header, the header against nothing yet."""
@@ -56,18 +61,31 @@ class ShardServer:
         self._store = store
         self._sign = sign
         self._clock = clock
+        self._lately: OrderedDict[EncodingId, set[int]] = OrderedDict()
+
+    def hints(self, encoding: EncodingId) -> list[int]:
+        """Shards of a stripe that came or were asked for lately: quick, for the DHT. Saying nothing proves nothing."""
+        return sorted(self._lately.get(encoding, ()))
+
+    def _note(self, shard: ShardId) -> None:
+        self._lately.setdefault(shard.encoding, set()).add(shard.index)
+        self._lately.move_to_end(shard.encoding)
+        while len(self._lately) > HINTS_MAX:
+            self._lately.popitem(last=False)
 
     async def handle(self, message: Message) -> Message:
         """Serve one request of a proven peer. Raises Malformed, Refused, NoSpace, Corrupt or DiskAsleep."""
         if message.kind == PUT:
             return await self._put(message)
         if message.kind == GET:
-            stored = await self._store.get(_shard_of(message))
+            shard = _shard_of(message)
+            stored = await self._store.get(shard)
+            self._note(shard)
             return Message("ok", {"header": bytes(stored.header)}, stored.payload)
         if message.kind == CONFIRM:
             return await self._confirm(message)
         if message.kind == FIND:
-            return Message("ok", {"indices": self._store.shards_of(_encoding_of(message))})
+            return Message("ok", {"indices": await self._store.shards_of(_encoding_of(message))})
         raise Refused("unknown-kind", message.kind)
 
     async def _put(self, message: Message) -> Message:
@@ -85,18 +103,17 @@ class ShardServer:
         stored = await self._store.put(
             header.shard_id, header_bytes, payload, payload_hash=header.payload_hash, for_repair=for_repair
         )
+        self._note(header.shard_id)
         return self._receipt(header.shard_id, header.payload_hash, stored.store)
 
     async def _confirm(self, message: Message) -> Message:
         shard = _shard_of(message)
         wanted = message.args.get("hash")
-        if not self._store.holds(shard):
-            raise Refused("not-found")
         stored = await self._store.get(shard)
         header = parse_header(stored.header)
         if header.payload_hash != wanted:
             raise Refused("differs")
-        return Message("ok", {"receipt": self._receipt(shard, header.payload_hash, self._store.store_id)})
+        return Message("ok", {"receipt": self._receipt(shard, header.payload_hash, self._store.store)})
 
     def _receipt(self, shard: ShardId, payload_hash: bytes, store: StoreId) -> bytes:
         receipt = Receipt(self._me, store, shard, payload_hash, int(max(0.0, self._clock.wall_s())))

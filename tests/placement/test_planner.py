@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pstore.ids import EncodingId, PeerId
-from p2pstore.placement.planner import copies_wanted, extend_stripe, health_with, plan_stripe
+from p2pstore.placement.planner import copies_wanted, extend_stripe, health_with, plan_stripe, surplus
 from p2pstore.placement.promise import Promise, failure_sets, household_promise, stripe_health
 from p2pstore.placement.ranking import Candidate, rank
 
@@ -91,8 +91,7 @@ def test_extending_a_stripe_reaches_the_promise_whenever_enough_machines_are_lef
     added = extend_stripe(needed, held, machines, Promise.ANY_2)
     health = health_with(needed, held, added)
     assert health.keeps(Promise.ANY_2) == (machine_count >= 3)
-    indices = [i for held_indices in held.values() for i in held_indices] + [index for _, index in added]
-    assert len(indices) == len(set(indices)), "no row is placed twice"
+    assert len(added) == len(set(added)), "nothing is sent twice to one machine"
 
 
 def test_nothing_is_added_to_a_stripe_that_keeps_its_promise() -> None:
@@ -111,3 +110,19 @@ def test_ranking_prefers_free_space_skips_the_full_and_differs_by_stripe() -> No
     firsts = [rank(EncodingId(bytes([n]) * 32), candidates, shard_bytes=100)[0] for n in range(200)]
     assert full not in firsts
     assert 150 < firsts.count(big) < 200, "weight 16 to 1"
+
+
+@given(st.integers(2, 6), st.integers(3, 8))
+def test_a_stripe_kept_here_spreads_out_and_leaves_no_surplus(needed: int, machine_count: int) -> None:
+    machines = [machine(i) for i in range(machine_count)]
+    me = machines[0]
+    held = {me: list(range(needed))}
+    added = extend_stripe(needed, held, machines, Promise.ANY_2)
+    for peer, index in added:
+        held.setdefault(peer, []).append(index)
+    assert stripe_health(needed, held).keeps(Promise.ANY_2)
+    dropped = surplus(needed, held, me, Promise.ANY_2)
+    held[me] = [index for index in held[me] if index not in dropped]
+    assert stripe_health(needed, held).keeps(Promise.ANY_2), "dropping the surplus breaks nothing"
+    if machine_count >= needed + 2:
+        assert sum(map(len, held.values())) <= needed + 3, "one shard a machine is what is left"

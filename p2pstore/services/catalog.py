@@ -1,0 +1,109 @@
+"""What this machine knows of stripes, manifests and who could take shards: ledger, own store and DHT, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
+
+from p2pstore.ids import ChunkId, EncodingId, PeerId
+from p2pstore.ledger.ledger import Ledger
+from p2pstore.metadata.operations import StripeStatement
+from p2pstore.placement.promise import Promise
+from p2pstore.placement.ranking import Candidate
+from p2pstore.services.download import KnownStripe
+from p2pstore.services.liveness import Condition, Liveness
+from p2pstore.storage.store import ShardStore
+
+CANDIDATES_MIN: Final = 20
+"""How many nodes near a stripe are asked for: k of the DHT, so that in a household it is everybody."""
+
+
+class Catalog:
+    """Answers the services' questions about stripes."""
+
+    def __init__(self, *, me: PeerId, ledger: Ledger, store: ShardStore | None) -> None:
+        self._me = me
+        self._ledger = ledger
+        self._store = store
+
+    async def _holders(self, encodings: Sequence[EncodingId]) -> dict[EncodingId, dict[PeerId, list[int]]]:
+        """What inventories say, and for this machine what its store says."""
+        known = await self._ledger.holders_of(encodings)
+        found: dict[EncodingId, dict[PeerId, list[int]]] = {}
+        for encoding in encodings:
+            by_peer: dict[PeerId, list[int]] = {}
+            for holder in known[encoding]:
+                if holder.peer != self._me:
+                    by_peer.setdefault(holder.peer, []).append(holder.index)
+            if self._store is not None and (mine := await self._store.shards_of(encoding)):
+                by_peer[self._me] = mine
+            found[encoding] = by_peer
+        return found
+
+    async def holders(self, encoding: EncodingId) -> Mapping[PeerId, Sequence[int]]:
+        """Which indices of a stripe each machine is said to hold."""
+        return (await self._holders([encoding]))[encoding]
+
+    async def stripes_of_chunk(self, chunk: ChunkId) -> list[KnownStripe]:
+        """Every stripe of a chunk, the one with most holders first."""
+        statements = {each.encoding: each for each in (await self._ledger.stripes_for([chunk]))[chunk]}
+        holders = await self._holders(sorted(statements))
+        stripes = [_known(statements[encoding], holders[encoding]) for encoding in sorted(statements)]
+        return sorted(stripes, key=lambda stripe: -sum(map(len, stripe.holders.values())) + stripe.needed)
+
+    async def stripe(self, encoding: EncodingId) -> tuple[KnownStripe, Promise] | None:
+        """A stripe and the strongest promise that was stated for it; None if nobody refers to it."""
+        statements = (await self._ledger.stripes_of([encoding]))[encoding]
+        if not statements:
+            return None
+        promises = [promise for each in statements if (promise := _promise(each.promise)) is not None]
+        strongest = max(promises, key=lambda promise: promise.machines, default=Promise.ANY_1)
+        return _known(statements[0], await self.holders(encoding)), strongest
+
+
+def _known(statement: StripeStatement, holders: Mapping[PeerId, Sequence[int]]) -> KnownStripe:
+    return KnownStripe(statement.encoding, statement.needed, statement.shard_length, holders)
+
+
+def _promise(word: str) -> Promise | None:
+    try:
+        return Promise(word)
+    except ValueError:
+        return None
+
+
+class Nearby:
+    """Who could take a shard now: the nearest by the DHT that answered, if they belong to us and answer us too.
+
+    The DHT is a hint: where it knows fewer than it should of those who answer us, all of those are taken. In a household
+    of up to 20 others that is everybody either way, and the DHT answers from memory.
+    """
+
+    def __init__(
+        self,
+        *,
+        me: PeerId,
+        liveness: Liveness,
+        own_condition: Callable[[], Condition],
+        find_node: Callable[[bytes, int], Awaitable[Sequence[PeerId]]],
+    ) -> None:
+        self._me = me
+        self._liveness = liveness
+        self._own_condition = own_condition
+        self._find_node = find_node
+
+    async def near(self, encoding: EncodingId) -> list[Candidate]:
+        """Machines that accept shards, this one included if it does; order means nothing."""
+        answering = self._liveness.answering()
+        found = frozenset(await self._find_node(encoding, CANDIDATES_MIN))
+        nearest = [peer for peer in answering if peer in found]
+        if len(nearest) < min(len(answering), CANDIDATES_MIN):
+            nearest = answering
+        known = self._liveness.known()
+        candidates = [Candidate(peer, known[peer].condition.accepts_bytes) for peer in nearest]
+        candidates.append(Candidate(self._me, self._own_condition().accepts_bytes))
+        return [candidate for candidate in candidates if candidate.free_bytes > 0]
+
+    async def machines_at_hand(self) -> list[PeerId]:
+        """Machines that a stripe can be planned for, sorted."""
+        return sorted(candidate.peer for candidate in await self.near(EncodingId(bytes(32))))

@@ -1,0 +1,230 @@
+"""Who we are and who belongs to us: the roster and the keys as this machine knows them, kept in step with the ledger.
+
+Statements are made durable before anybody acts on them; key generations go to the key file before anything is sealed
+with them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Protocol
+
+import trio
+
+from p2pstore.errors import P2PStoreError
+from p2pstore.ids import GenerationId, NetworkId, PeerId, short
+from p2pstore.keys.generation import Generation, Keyring, NoKeyToWrite
+from p2pstore.keys.identity import Identity
+from p2pstore.metadata.member import Member
+from p2pstore.metadata.operations import MetadataKeys
+from p2pstore.metadata.roster import Roster
+from p2pstore.metadata.roster_changes import mend_generations, open_generations
+from p2pstore.metadata.roster_codec import make_update
+from p2pstore.metadata.roster_statements import Endpoints, Fact
+from p2pstore.pipeline.sealing import SealingKeys
+from p2pstore.seams.clock import Clock
+from p2pstore.seams.network import PeerEndpoint
+
+
+class StatementStore(Protocol):
+    """The ledger, as far as membership needs it."""
+
+    async def statements(self) -> list[bytes]:
+        """Every roster statement kept."""
+        ...
+
+    async def put_statements(self, statements: Iterable[bytes]) -> int:
+        """Keep statements, durably; how many were new."""
+        ...
+
+    async def keys_arrived(self) -> int:
+        """Open what was kept sealed for want of keys."""
+        ...
+
+
+class Membership:
+    """The roster and the keyring of this machine."""
+
+    def __init__(
+        self,
+        *,
+        identity: Identity,
+        keyring: Keyring,
+        roster: Roster,
+        clock: Clock,
+        rng: random.Random,
+        save_keyring: Callable[[Keyring], Awaitable[None]],
+    ) -> None:
+        self.identity = identity
+        self.keyring = keyring
+        self.roster = roster
+        self._clock = clock
+        self._rng = rng
+        self._save_keyring = save_keyring
+        self._store: StatementStore | None = None
+        self._changing = trio.Lock()
+        self.changed = trio.Event()
+        """Set, and replaced by a new one, whenever the roster or the keyring changes."""
+
+    @property
+    def me(self) -> PeerId:
+        """This machine."""
+        return self.identity.peer_id
+
+    @property
+    def network_id(self) -> NetworkId:
+        """The household."""
+        return self.roster.network_id
+
+    @property
+    def myself(self) -> Member | None:
+        """This machine's line in the roster; None once it was removed."""
+        return self.roster.member(self.me)
+
+    def others(self) -> list[PeerId]:
+        """Every other member, sorted."""
+        return [member.peer_id for member in self.roster.members() if member.peer_id != self.me]
+
+    def is_member(self, peer: PeerId) -> bool:
+        """Whether `peer` belongs to the household now."""
+        return self.roster.member(peer) is not None
+
+    def admit(self, curve_public: bytes) -> PeerId | None:
+        """Whose CURVE key this is, if a member's."""
+        member = self.roster.by_curve(curve_public)
+        return None if member is None else member.peer_id
+
+    def endpoint(self, peer: PeerId) -> PeerEndpoint | None:
+        """Where a member last said that it listens."""
+        member = self.roster.member(peer)
+        return None if member is None else member.peer_endpoint
+
+    def public_of(self, peer: PeerId) -> bytes | None:
+        """The Ed25519 key of a member, or of one that was."""
+        return self.roster.public_of(peer)
+
+    def name_of(self, peer: PeerId) -> str:
+        """What people call a machine."""
+        member = self.roster.member(peer)
+        if member is not None:
+            return member.name
+        return next((removed.name for removed in self.roster.removed() if removed.peer_id == peer), short(peer))
+
+    # --- keys -----------------------------------------------------------------------------------------------------
+
+    def current_generation(self) -> Generation:
+        """What to seal with. Raises NoKeyToWrite."""
+        return self.keyring.current(self.roster)
+
+    def sealing_keys(self) -> SealingKeys:
+        """What to seal chunks with. Raises NoKeyToWrite, also on a storage peer."""
+        generation = self.current_generation()
+        if generation.content is None or generation.dedupe is None:
+            raise NoKeyToWrite("this machine only stores; it has no content key")
+        return SealingKeys(generation.id, generation.content, generation.dedupe)
+
+    def sealing_keys_of(self, generation: GenerationId) -> SealingKeys | None:
+        """What opens chunks of a generation, if this machine may."""
+        for each in self.keyring.generations:
+            if each.id == generation and each.content is not None and each.dedupe is not None:
+                return SealingKeys(each.id, each.content, each.dedupe)
+        return None
+
+    def metadata_keys_of(self, generation: GenerationId) -> MetadataKeys | None:
+        """What opens operations of a generation, if this machine may."""
+        for each in self.keyring.generations:
+            if each.id == generation and each.metadata is not None:
+                return MetadataKeys(each.id, each.metadata)
+        return None
+
+    def current_metadata_keys(self) -> MetadataKeys | None:
+        """What to seal operations with."""
+        try:
+            generation = self.current_generation()
+        except NoKeyToWrite:
+            return None
+        return None if generation.metadata is None else MetadataKeys(generation.id, generation.metadata)
+
+    def datagram_keys(self) -> list[bytes]:
+        """Keys for datagrams and beacons, the newest first."""
+        return [generation.datagram for generation in self.keyring.newest_first(self.roster)]
+
+    # --- changes --------------------------------------------------------------------------------------------------
+
+    async def attach(self, store: StatementStore) -> None:
+        """Take the ledger's statements in, and keep new ones there from now on."""
+        self._store = store
+        known = await store.statements()
+        async with self._changing:
+            await self._become(self.roster.with_statements(known))
+        await store.put_statements(self.roster.statements())
+
+    async def accept(self, statements: Iterable[bytes]) -> int:
+        """Take in statements that somebody sent or made; durable on return. How many were worth keeping.
+
+        Invalid ones are dropped, whoever sent them.
+        """
+        async with self._changing:
+            roster = self.roster.with_statements(statements)
+            if roster is self.roster or roster == self.roster:
+                return 0
+            new = roster.missing(self.roster.statement_ids())
+            if self._store is not None:
+                await self._store.put_statements(new)
+            await self._become(roster)
+            return len(new)
+
+    async def _become(self, roster: Roster) -> None:
+        """Act on a roster whose statements are durable."""
+        opened = open_generations(roster, self.identity.curve_public, self.identity.curve_secret)
+        keyring = self.keyring.adding(opened.generations)
+        fresh = keyring != self.keyring
+        if fresh:
+            await self._save_keyring(keyring)
+        self.roster, self.keyring = roster, keyring
+        if fresh and self._store is not None:
+            await self._store.keys_arrived()
+        self.changed.set()
+        self.changed = trio.Event()
+
+    async def mend(self) -> None:
+        """As an admin, give the household a key generation that fits its members, if it has none."""
+        member = self.myself
+        if member is None or member.role != "admin":
+            return
+        mended = mend_generations(
+            self.identity, self.roster, self.keyring, now_s=self._clock.wall_s(), rng=self._rng
+        )
+        if not mended.statements:
+            return
+        if mended.generations:
+            keyring = self.keyring.adding(mended.generations)
+            await self._save_keyring(keyring)
+            self.keyring = keyring
+        await self.accept(mended.statements)
+
+    async def announce(self, endpoints: Endpoints) -> None:
+        """State where this machine listens, if that is news."""
+        member = self.myself
+        if member is None or member.endpoints == endpoints:
+            return
+        await self.accept([
+            make_update(
+                self.identity,
+                self.network_id,
+                subject=self.me,
+                about=Fact.ENDPOINTS,
+                sequence=self.roster.next_sequence(self.me, Fact.ENDPOINTS),
+                value=endpoints,
+            )
+        ])
+
+    async def run(self) -> None:
+        """Keep the key generation right as members come and go."""
+        while True:
+            changed = self.changed
+            with contextlib.suppress(P2PStoreError):  # a full disk: the next change tries again
+                await self.mend()
+            await changed.wait()
