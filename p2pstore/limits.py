@@ -161,6 +161,12 @@ BEACON_INTERVAL_S: Final = 30.0
 BEACON_DATAGRAMS_PER_S: Final = 50.0
 """Beacon datagrams looked at: each costs a few AEAD tries (microseconds); a flood costs no more than this."""
 
+BEACON_ANSWERS_PER_S: Final = 10.0
+"""Answers to newcomers that ask who invited them; an answer is no longer than the question."""
+
+BEACON_SIGHTINGS_MAX: Final = 1000
+"""Machines remembered from beacons: as many as a household can have."""
+
 INVITER_SEARCH_S: Final = 4.0
 """How long a newcomer asks the local network who invited it: a few lost datagrams, and time for a second answer."""
 

@@ -135,8 +135,9 @@ class EnrolmentListener:
         self._hosts: dict[str, _Host] = {}
         self._door = trio.Lock()
         self._door_scope: trio.CancelScope | None = None
-        self._connections = 0
-        self._sessions_made = 0
+        self._door_closed = trio.Event()
+        self._silent: dict[int, trio.CancelScope] = {}
+        self._connections_made = 0
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep house until cancelled."""
@@ -191,14 +192,14 @@ class EnrolmentListener:
 
     async def wait(self, invitation: Invitation) -> Ended:
         """How the invitation ended, once it has."""
-        host = self._hosts[str(invitation.code)]
+        host = self._host_of(invitation)
         await host.over.wait()
         assert host.ended is not None
         return host.ended
 
     async def cancel(self, invitation: Invitation) -> Ended | None:
         """Close an invitation; returns how it ended, or None if the newcomer is being let in at this moment."""
-        host = self._hosts[str(invitation.code)]
+        host = self._host_of(invitation)
         await self._handle(host, Cancel(), None)
         return host.ended
 
@@ -207,6 +208,12 @@ class EnrolmentListener:
         waiting = [host.invitation for host in self._hosts.values() if host.machine.open]
         return sorted(waiting, key=lambda each: each.code.nameplate)
 
+    def _host_of(self, invitation: Invitation) -> _Host:
+        host = self._hosts.get(str(invitation.code))
+        if host is None or host.invitation != invitation:
+            raise Misuse("an invitation of long ago")
+        return host
+
     # --- the door -------------------------------------------------------------------------------------------------
 
     async def _open_door(self) -> None:
@@ -214,7 +221,7 @@ class EnrolmentListener:
             if self._door_scope is None:
                 listeners = await self._open_listeners()
                 assert self._nursery is not None
-                self._door_scope = trio.CancelScope()
+                self._door_scope, self._door_closed = trio.CancelScope(), trio.Event()
                 self._nursery.start_soon(self._serve, listeners, self._door_scope)
 
     async def _close_door_if_idle(self) -> None:
@@ -222,30 +229,36 @@ class EnrolmentListener:
             if self._door_scope is not None and all(host.ended is not None for host in self._hosts.values()):
                 self._door_scope.cancel()
                 self._door_scope = None
+                await self._door_closed.wait()  # the next invitation binds the same port
 
     async def _serve(self, listeners: Listeners, scope: trio.CancelScope) -> None:
-        with scope:
-            await trio.serve_listeners(self._on_connection, list(listeners), handler_nursery=self._nursery)
+        try:
+            with scope:
+                await trio.serve_listeners(self._on_connection, list(listeners), handler_nursery=self._nursery)
+        finally:
+            self._door_closed.set()
 
     async def _on_connection(self, stream: trio.abc.Stream) -> None:
-        if self._connections >= 2 * ENROLMENT_SESSIONS_MAX:  # those who say hello are fewer, the machine sees to that
-            await trio.aclose_forcefully(stream)
-            return
-        self._connections += 1
+        self._connections_made += 1
         frames = FramedStream(stream, frame_bytes_max=ENROLMENT_FRAME_BYTES_MAX)
         try:
-            await self._receive_stranger(frames)
+            await self._receive_stranger(self._connections_made, frames)
         except (PeerFault, Unavailable):
             pass  # a stranger who breaks the protocol, or leaves, costs its own connection and nothing else
         finally:
-            self._connections -= 1
             await frames.aclose()
 
-    async def _receive_stranger(self, frames: FramedStream) -> None:
+    async def _receive_stranger(self, connection: int, frames: FramedStream) -> None:
         """Read the hello, which names the invitation; then talk under its machine's eyes."""
         hello: bytes | None = None
-        with self._clock.move_on_after(ENROLMENT_TIMEOUT_S):
-            hello = await frames.receive()
+        if len(self._silent) >= ENROLMENT_SESSIONS_MAX:
+            self._silent.pop(min(self._silent)).cancel()  # who says nothing makes room for who may
+        with self._clock.move_on_after(ENROLMENT_TIMEOUT_S) as patience:
+            self._silent[connection] = patience
+            try:
+                hello = await frames.receive()
+            finally:
+                self._silent.pop(connection, None)
         if hello is None:
             return
         frame = Frame.decode(hello)
@@ -254,8 +267,7 @@ class EnrolmentListener:
         if host is None:
             await self._send(frames, refused_frame("no-invitation"))
             return
-        self._sessions_made += 1
-        await self._converse(host, self._sessions_made, frames, hello)
+        await self._converse(host, connection, frames, hello)
 
     async def _converse(self, host: _Host, session: int, frames: FramedStream, hello: bytes) -> None:
         scope = trio.CancelScope()
@@ -284,7 +296,7 @@ class EnrolmentListener:
         async with host.turn:
             cost_s = PAKE_COST_S if isinstance(event, FrameCame) else 0.0
             effects = await self._workers.run(host.machine.handle, event, self._clock.now_s(), cost_s=cost_s)
-        host.changed.set()
+            host.changed.set()
         # An end is noted before the sends: whoever cancels this task meanwhile cannot leave the invitation hanging.
         for effect in effects:
             if isinstance(effect, Ended):
@@ -295,6 +307,8 @@ class EnrolmentListener:
                 await self._carry_out(host, effect, frames)
         finally:
             if host.ended is not None:
+                for scope in host.scopes.values():
+                    scope.cancel()
                 with trio.CancelScope(shield=True):
                     await self._close_door_if_idle()
 
@@ -335,8 +349,9 @@ class EnrolmentListener:
     async def _keep_time(self, host: _Host) -> None:
         """Ticks, when the machine wants them, until the invitation has ended."""
         while host.ended is None:
-            host.changed = trio.Event()
-            deadline = host.machine.next_deadline()
+            async with host.turn:
+                host.changed = trio.Event()
+                deadline = host.machine.next_deadline()
             if deadline is None:
                 await host.changed.wait()
                 continue
