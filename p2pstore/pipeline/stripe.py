@@ -17,6 +17,7 @@ from p2pstore.pipeline.arena import Arena, room
 from p2pstore.pipeline.compression import DEFAULT_LEVEL
 from p2pstore.pipeline.erasure.code import Code, encode_parity, rebuild_rows, shard_length
 from p2pstore.pipeline.erasure.kernels import Kernel
+from p2pstore.pipeline.erasure.salvage import find_liars
 from p2pstore.pipeline.sealing import KeysByGeneration, SealingKeys, draft, seal_into, unseal
 from p2pstore.pipeline.shard import (
     Shard,
@@ -188,7 +189,7 @@ def decode_chunk(
         TooFewShards: fewer than k distinct ones.
         Malformed: shards of different stripes, or a sealed chunk that makes no sense.
         Forged: shards of another chunk; two shards that claim one index; or a seal that does not verify. The last
-            means that a holder lies with a right hash: `erasure.salvage.find_liars` tells which.
+            means that a holder lies with a right hash: `lying_shards` tells which.
         MissingKey: sealed with a generation that `keys` does not have.
     """
     header, payloads = _of_one_stripe(shards)
@@ -229,6 +230,22 @@ def rebuild_shards(
         if _encoding_of(header, data) == header.encoding:
             return _made(header, data, wanted, arena, kernel)
     raise Forged("shards that decode to something else than their encoding id names")
+
+
+def lying_shards(shards: Iterable[Shard]) -> list[int]:
+    """Which shards of a stripe contradict the others though each fits its own hash; sorted, empty if all agree.
+
+    For the reader whose chunk would not open, and the rebuilder whose stripe is not what its id names: fetch two more
+    shards than k, ask this, and go on without those it names.
+
+    Raises:
+        TooFewShards: not k + 2 distinct ones (3 copies).
+        Malformed: shards of different stripes.
+        Forged: two shards that claim one index.
+        Corrupt: more lie than can be located with these.
+    """
+    header, payloads = _of_one_stripe(shards)
+    return find_liars(payloads, code=header.code, needed=header.needed)
 
 
 class _PerThread(threading.local):

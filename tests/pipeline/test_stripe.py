@@ -17,7 +17,6 @@ from p2pstore.limits import COPIES_BELOW_BYTES, KIB
 from p2pstore.pipeline.arena import Arena
 from p2pstore.pipeline.erasure.code import Code
 from p2pstore.pipeline.erasure.kernels import usable_kernels
-from p2pstore.pipeline.erasure.salvage import find_liars
 from p2pstore.pipeline.sealing import SealingKeys, seal
 from p2pstore.pipeline.shard import Shard, format_header, open_shard, payload_hash
 from p2pstore.pipeline.stripe import (
@@ -25,6 +24,7 @@ from p2pstore.pipeline.stripe import (
     decode_chunk,
     encode_chunk,
     encode_more,
+    lying_shards,
     rebuild_shards,
 )
 from tests.pipeline.samples import noise, text, vectors
@@ -132,6 +132,7 @@ def test_a_small_sealed_chunk_becomes_copies_that_survive_as_much() -> None:
     chunk = encode_chunk(b"small", KEYS, needed=4, total=6)
     assert (chunk.code, chunk.needed, len(chunk.shards)) == (Code.COPIES, 1, 3)
     assert chunk.sealed_length == chunk.shard_length < COPIES_BELOW_BYTES
+    assert chunk.shard_id(2) == opened(chunk.shards)[2].header.shard_id
     for shard in opened(chunk.shards):
         assert bytes(decode_chunk([shard], ours, expect=chunk.chunk)) == b"small"
 
@@ -206,8 +207,9 @@ def test_a_lie_with_a_right_hash_is_found_by_the_seal_and_located_by_the_code() 
     shards[1] = forged(shards[1], noise(chunk.shard_length))
     with pytest.raises(Forged):
         decode_chunk(shards, ours, expect=chunk.chunk)
-    rows = {shard.header.index: shard.payload for shard in shards}
-    assert find_liars(rows, code=chunk.code, needed=chunk.needed) == [1]
+    assert lying_shards(shards) == [1]
+    with pytest.raises(TooFewShards):
+        lying_shards(shards[:5])
     del shards[1]
     assert decode_chunk(shards, ours, expect=chunk.chunk) == PLAIN
 
