@@ -146,7 +146,7 @@ class ZmqNetwork(LinkedNetwork):
 
     async def _listen(self, nursery: trio.Nursery, plane: Plane, host: str, port: int) -> int:
         assert self._context is not None
-        raw = open_router(self._context, plane, self._keys)
+        raw = open_router(self._context, plane, self._keys, self._timing)
         router = TrioSocket(raw)
         self._sockets.append(router)
         monitor = Monitor(self._context, raw, zmq.EVENT_DISCONNECTED)
@@ -234,7 +234,7 @@ class ZmqNetwork(LinkedNetwork):
 
     async def _connect(self, link: LinkId, address: str, curve_public: bytes) -> bool:
         for numeric in await numeric_addresses(address):
-            if self._links_nursery is None or self._context is None:
+            if self._links_nursery is None or self._context is None or link not in self._link_targets:
                 return False
             _, plane = self._link_targets[link]
             raw = open_dealer(self._context, plane, self._keys, curve_public, self._timing)

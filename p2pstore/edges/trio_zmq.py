@@ -7,7 +7,8 @@ may consume that edge. So (facts/transport.md: the first version deadlocked with
 2. Every call on the socket is followed by a look at ZMQ_EVENTS, which re-arms the descriptor and wakes who waits.
 3. After "not now", park only if that very look said "not ready": it may have discovered the message and eaten the edge.
 4. Between a successful receive and the return there is no checkpoint that can be cancelled: no message is ever lost.
-5. Nobody waits for room to send: a ROUTER cannot tell which peer has room, and a link whose queue is full is no link.
+5. A send that fails may fail only because news of a connection, or of room, lies unread: look, then try once more.
+6. Nobody waits for room to send: a ROUTER cannot tell which peer has room, and a link whose queue is full is no link.
 """
 
 from __future__ import annotations
@@ -67,19 +68,22 @@ class TrioSocket:
             False if there is no connection, or its queue is full, or (a ROUTER) nobody has that routing id, or the
             socket is closed.
         """
-        if self._closed:
-            return False
-        try:
-            self._raw.send_multipart(parts, zmq.NOBLOCK, copy=False)
-        except zmq.Again:
-            return False
-        except zmq.ZMQError as error:
-            if error.errno == zmq.EHOSTUNREACH:
+        for _ in range(2):
+            if self._closed:
                 return False
-            raise
-        finally:
-            self._look()
-        return True
+            try:
+                self._raw.send_multipart(parts, zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                continue
+            except zmq.ZMQError as error:
+                if error.errno == zmq.EHOSTUNREACH:
+                    return False
+                raise
+            else:
+                return True
+            finally:
+                self._look()
+        return False
 
     def close(self) -> None:
         """Forget what is queued, release its buffers, wake who waits. May be called again."""

@@ -58,7 +58,7 @@ class CurveKeys:
     secret: bytes
 
 
-def _configure(raw: zmq.Socket[bytes], plane: Plane, keys: CurveKeys) -> None:
+def _configure(raw: zmq.Socket[bytes], plane: Plane, keys: CurveKeys, timing: LinkTiming) -> None:
     raw.set(zmq.LINGER, 0)
     raw.set(zmq.IPV6, 1)
     raw.set(zmq.SNDHWM, LINK_QUEUE_MESSAGES)
@@ -66,15 +66,19 @@ def _configure(raw: zmq.Socket[bytes], plane: Plane, keys: CurveKeys) -> None:
     raw.set(zmq.MAXMSGSIZE, FRAME_BYTES_MAX[plane])
     raw.set(zmq.SNDBUF, SOCKET_BUFFER_BYTES[plane])
     raw.set(zmq.RCVBUF, SOCKET_BUFFER_BYTES[plane])
+    # The kernel gives up on bytes that nobody takes; libzmq sends no heartbeats, and misses none, while they wait.
+    raw.set(zmq.TCP_MAXRT, int(timing.heartbeat_timeout_s * 1000))
     raw.set(zmq.HANDSHAKE_IVL, int(HANDSHAKE_S * 1000))
     raw.set(zmq.CURVE_PUBLICKEY, keys.public)
     raw.set(zmq.CURVE_SECRETKEY, keys.secret)
 
 
-def open_router(context: zmq.Context[zmq.Socket[bytes]], plane: Plane, keys: CurveKeys) -> zmq.Socket[bytes]:
+def open_router(
+    context: zmq.Context[zmq.Socket[bytes]], plane: Plane, keys: CurveKeys, timing: LinkTiming
+) -> zmq.Socket[bytes]:
     """A socket that peers dial. The doorman must be at his post before it is bound."""
     raw = context.socket(zmq.ROUTER)
-    _configure(raw, plane, keys)
+    _configure(raw, plane, keys, timing)
     raw.set(zmq.ROUTER_MANDATORY, 1)
     raw.set(zmq.CURVE_SERVER, 1)
     raw.set(zmq.ZAP_DOMAIN, ZAP_DOMAIN)
@@ -90,7 +94,7 @@ def open_dealer(
     plane only: a heartbeat behind a queue of shards would say nothing.
     """
     raw = context.socket(zmq.DEALER)
-    _configure(raw, plane, keys)
+    _configure(raw, plane, keys, timing)
     raw.set(zmq.CURVE_SERVERKEY, curve_public)
     raw.set(zmq.IMMEDIATE, 1)
     raw.set(zmq.RECONNECT_IVL, -1)
@@ -99,8 +103,6 @@ def open_dealer(
         raw.set(zmq.HEARTBEAT_IVL, int(timing.heartbeat_interval_s * 1000))
         raw.set(zmq.HEARTBEAT_TIMEOUT, timeout_ms)
         raw.set(zmq.HEARTBEAT_TTL, timeout_ms)
-    else:
-        raw.set(zmq.TCP_MAXRT, timeout_ms)
     return raw
 
 

@@ -350,10 +350,17 @@ class LinkedNetwork(ABC):
         while (link := self._links.best(peer, plane)) is None:
             if target not in self._dialling:
                 if dialled or self._nursery is None or peer == self._me:
-                    raise Unreachable(f"no link to {short(peer)}, and it cannot be dialled")
+                    break
                 self._start_dial(target)
             dialled = True
             await self._wait_change(target)
+        if link is None and plane is Plane.BULK and self._links.best(peer, Plane.CONTROL) is not None:
+            # A peer that keeps links to us dials this plane right after the other one.
+            with self._clock.move_on_after(self._timing.dial_timeout_s):
+                await self._wait_change(target)
+            link = self._links.best(peer, plane)
+        if link is None:
+            raise Unreachable(f"no link to {short(peer)}, and it cannot be dialled")
         return link
 
     def _start_dial(self, target: _Target) -> None:
