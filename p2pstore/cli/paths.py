@@ -86,7 +86,8 @@ class StorePath(click.ParamType[bytes]):
                     on_item=lambda item: entries.extend(item["entries"]),
                     timeout_s=COMPLETION_LIMIT_S,
                 )
-            names = [entry["name"].decode() + ("/" if entry["kind"] == "folder" else "") for entry in entries]
+            found = [os.fsdecode(entry["name"]) + ("/" if entry["kind"] == "folder" else "") for entry in entries]
+            names = [name for name in found if name.isprintable()]
         except (P2PStoreError, OSError, ValueError):
             return []
         return [CompletionItem(folder + name) for name in names if (folder + name).startswith(text)]

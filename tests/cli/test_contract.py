@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,12 +71,12 @@ def setup(monkeypatch: pytest.MonkeyPatch) -> FakeSetup:
 
 
 @pytest.fixture
-def files(home: Path) -> Iterator[dict[str, str]]:
+def files(home: Path) -> dict[str, str]:
     """Words in CALLS that stand for files of this test."""
     file, folder = home.parent / "f.txt", home.parent / "out"
     file.write_bytes(b"content")
     folder.mkdir()
-    yield {"FILE": str(file), "FOLDER": str(folder), "KIT": str(home.parent / "kit")}
+    return {"FILE": str(file), "FOLDER": str(folder), "KIT": str(home.parent / "kit")}
 
 
 def test_every_verb_is_called_here() -> None:

@@ -53,6 +53,8 @@ class FakeDaemon:
         get_failed: what the answer to `get` lists as failed.
         state: the verdict.
         stopped: set by `shutdown`.
+        cancelled: operations that were stopped early.
+        piece_came: set when `put` got bytes from standard input.
     """
 
     tree: dict[bytes, Node] = field(default_factory=lambda: {b"/": Node("folder")})
@@ -63,11 +65,13 @@ class FakeDaemon:
     state: str = "safe"
     stopped: bool = False
     cancelled: list[str] = field(default_factory=list)
+    piece_came: threading.Event = field(default_factory=threading.Event)
 
     def handlers(self) -> dict[str, Op]:
         """All operations."""
         names = (
-            "status peers invite put get cat ls tree mkdir mv rm where safe doctor shutdown hang".split()
+            "status", "peers", "invite", "put", "get", "cat", "ls", "tree", "mkdir", "mv", "rm", "where", "safe",
+            "doctor", "shutdown", "hang",
         )
         ops: dict[str, Op] = {name: self._noted(name, getattr(self, f"op_{name}")) for name in names}
         ops["invite.wait"] = self._noted("invite.wait", self.op_invite_wait)
@@ -120,12 +124,13 @@ class FakeDaemon:
             data = b""
             while (piece := await call.receive()) is not None:
                 data += piece
+                self.piece_came.set()
             found.append((args["destination"], data))
         else:
             for source in args["sources"]:
                 folder = args["into"] or self.tree.get(args["destination"], Node("file")).kind == "folder"
                 name = args["destination"].rstrip(b"/") + b"/" + source["name"] if folder else args["destination"]
-                with open(source["path"], "rb") as file:  # noqa: ASYNC230, PTH123 - a fake, and paths are bytes
+                with open(source["path"], "rb") as file:  # noqa: ASYNC230 - a fake
                     found.append((name, file.read()))
         total = sum(len(data) for _, data in found)
         for phase, sent in (("counting", 0), ("sending", total), ("done", total)):
@@ -151,9 +156,9 @@ class FakeDaemon:
             if node.kind == "folder" and not call.args["recursive"]:
                 raise faults.is_a_folder(source)
             destination = call.args["destination"]
-            if call.args["into"] or os.path.isdir(destination):
+            if call.args["into"] or os.path.isdir(destination):  # noqa: ASYNC240 - a fake
                 destination = os.path.join(destination, source.rpartition(b"/")[2])
-            with open(destination, "wb") as file:  # noqa: ASYNC230, PTH123 - a fake, and paths are bytes
+            with open(destination, "wb") as file:  # noqa: ASYNC230 - a fake
                 file.write(node.data)
             written += len(node.data)
             count += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def test_messages_come_back_however_the_stream_is_cut(sent: list[Message], cuts:
     stream = b"".join(encode(message) for message in sent)
     edges = sorted({0, len(stream), *(min(cut, len(stream)) for cut in cuts)})
     decoder = Decoder()
-    heard = [m for start, end in zip(edges, edges[1:], strict=False) for m in decoder.feed(stream[start:end])]
+    heard = [m for start, end in pairwise(edges) for m in decoder.feed(stream[start:end])]
     assert heard == sent
     assert [type(m) for m in heard] == [type(m) for m in sent]
     assert decoder.pending_bytes == 0
