@@ -84,10 +84,12 @@ class CommitBatch:
     Attributes:
         commits: raw, in an order in which they can be applied.
         more: whether there are more than fitted.
+        reaches: the writers of these commits and their last sequence numbers.
     """
 
     commits: tuple[bytes, ...]
     more: bool
+    reaches: Vector
 
 
 class Walk:
@@ -486,8 +488,8 @@ class Ledger:
 
     async def commits_after(self, vector: Vector, bytes_max: int) -> CommitBatch:
         """Commits that `vector` lacks, at most `bytes_max` bytes, but at least one if there is any."""
-        commits, more = await self._read(self._store.commits_after, vector, bytes_max)
-        return CommitBatch(tuple(commits), more)
+        commits, more, reaches = await self._read(self._store.commits_after, vector, bytes_max)
+        return CommitBatch(tuple(commits), more, reaches)
 
     async def forks(self) -> list[Fork]:
         """Writers that signed two histories, with evidence."""

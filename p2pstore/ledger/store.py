@@ -46,6 +46,7 @@ CurrentKeys = Callable[[], MetadataKeys | None]
 """The keys to write with now; None for a blind peer. Called in a worker: a plain look-up."""
 
 _COMMIT_HEAD_BYTES: Final = 512
+_COMMIT_BYTES_MIN: Final = 256
 _NAMED_BYTES: Final = 56
 _OPERATION_FRAME_BYTES: Final = 5
 
@@ -444,32 +445,30 @@ class Store:
 
     # --- reading --------------------------------------------------------------------------------------------------
 
-    def commits_after(self, vector: Vector, bytes_max: int) -> tuple[list[bytes], bool]:
-        """Raw commits that `vector` does not cover, in an order in which they can be applied, and whether more are
-        left. At least one if there is any; otherwise at most `bytes_max` bytes."""
-        behind: list[tuple[int, int, int]] = []
+    def commits_after(self, vector: Vector, bytes_max: int) -> tuple[list[bytes], bool, Vector]:
+        """Raw commits that `vector` does not cover, in an order in which they can be applied; whether more are left;
+        and how far these reach. At least one if there is any; otherwise at most `bytes_max` bytes."""
+        behind: list[tuple[int, int, Writer, int]] = []
         for writer, sequence in self.writers.vector().sorted_entries():
             if vector[writer] < sequence:
                 state = self.writers.get(writer)
                 assert state is not None
-                behind.extend(
-                    self.database.execute(
-                        "SELECT id, length(raw), slot FROM commits WHERE slot = ? AND first > ? ORDER BY first LIMIT ?",
-                        (state.slot, vector[writer], bytes_max // 256 + 1),
-                    )
+                rows = self.database.execute(
+                    "SELECT id, length(raw), last FROM commits WHERE slot = ? AND first > ? ORDER BY first LIMIT ?",
+                    (state.slot, vector[writer], bytes_max // _COMMIT_BYTES_MIN + 1),
                 )
-        behind.sort()
-        chosen: list[int] = []
+                behind.extend((number, length, writer, last) for number, length, last in rows)
+        behind.sort()  # by number: the order in which they were applied here
+        commits: list[bytes] = []
+        reaches: dict[Writer, int] = {}
         size = 0
-        for number, length, _ in behind:
-            if chosen and size + length > bytes_max:
+        for number, length, writer, last in behind:
+            if commits and size + length > bytes_max:
                 break
-            chosen.append(number)
+            commits.append(self.database.execute("SELECT raw FROM commits WHERE id = ?", (number,))[0][0])
+            reaches[writer] = last
             size += length
-        commits = [
-            self.database.execute("SELECT raw FROM commits WHERE id = ?", (number,))[0][0] for number in chosen
-        ]
-        return commits, len(chosen) < len(behind)
+        return commits, len(commits) < len(behind), Vector(reaches)
 
     def forks(self) -> list[Fork]:
         """Evidence of writers with two histories, by writer and sequence."""

@@ -1,0 +1,425 @@
+"""Metadata between two peers: what is said (messages) and when to say it (`PeerSync`). Sans-IO.
+
+```
+roots equal? --yes--> rest
+     | no
+vectors > pull what we lack, in causal order > push what they lack > rest
+own news > push at once; news from others > roots, a little later
+```
+
+Described in docs/protocols/metadata.md.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from p2pstore.ids import EncodingId, StoreId, encoding_id, store_id
+from p2pstore.limits import (
+    CODE_LENGTH_MAX,
+    CONTROL_MESSAGE_BYTES_MAX,
+    INVENTORY_CHANGES_MAX,
+    SEALED_BYTES_MAX,
+    STATEMENT_BYTES_MAX,
+    STATEMENTS_MAX,
+    STORES_PER_PEER_MAX,
+    SYNC_BATCH_BYTES,
+)
+from p2pstore.metadata.vector import Vector, Writer
+from p2pstore.metadata.version import INTEGER_MAX
+from p2pstore.packing import Fields, pack, unpack
+from p2pstore.seams.network import Message
+
+ROOT: Final = "meta.root"
+VECTOR: Final = "meta.vector"
+PULL: Final = "meta.pull"
+PUSH: Final = "meta.push"
+ROSTER_PULL: Final = "roster.pull"
+ROSTER_PUSH: Final = "roster.push"
+INVENTORY_PULL: Final = "inventory.pull"
+INVENTORY_PUSH: Final = "inventory.push"
+KINDS: Final = frozenset(
+    {ROOT, VECTOR, PULL, PUSH, ROSTER_PULL, ROSTER_PUSH, INVENTORY_PULL, INVENTORY_PUSH}
+)
+
+ROOT_BYTES: Final = 16
+EPOCH_BYTES_MAX: Final = 32
+
+ROUND_S: Final = 20.0
+"""Roots are compared with each linked peer about so often: 3 rounds a minute of 130 bytes stay below the 500 bytes a
+minute that two idle peers may exchange (DESIGN 14), as a round that either side starts counts for both."""
+
+ROUND_SPREAD: Final = 0.25
+"""Rounds are early or late by at most this part, so that peers do not march in step."""
+
+FORWARD_S: Final = 0.5
+"""News that came from others is offered after this and up to twice this: whoever wrote it is pushing it himself."""
+
+RETRY_FIRST_S: Final = 1.0
+RETRY_MAX_S: Final = 60.0
+
+
+# --- messages -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Roots:
+    """What two peers compare: 16 bytes for the vector, 16 for the roster's statements."""
+
+    vector: bytes
+    roster: bytes
+
+
+def roots_message(roots: Roots) -> Message:
+    """A "meta.root" request or its reply."""
+    return Message(ROOT, {"v": roots.vector, "r": roots.roster})
+
+
+def read_roots(message: Message) -> Roots:
+    """The way back. Raises Malformed; so do its siblings below."""
+    fields = Fields([message.args.get("v"), message.args.get("r")], "roots")
+    return Roots(fields.raw(ROOT_BYTES), fields.raw(ROOT_BYTES))
+
+
+def vector_message(vector: Vector, kind: str = VECTOR) -> Message:
+    """A vector: a "meta.vector" request, its reply, or the reply to a push."""
+    return Message(kind, payload=vector.encode())
+
+
+def read_vector(message: Message) -> Vector:
+    """The vector in a message."""
+    return Vector.decode(message.payload)
+
+
+def pull_message(after: Vector) -> Message:
+    """Asks for commits that `after` does not cover."""
+    return Message(PULL, payload=after.encode())
+
+
+def commits_message(kind: str, commits: Sequence[bytes], *, more: bool = False) -> Message:
+    """Commits: a push, or the reply to a pull."""
+    return Message(kind, {"more": more}, pack(list(commits)))
+
+
+def read_commits(message: Message) -> tuple[list[bytes], bool]:
+    """Raw commits, unchecked, and whether more are left."""
+    more = Fields([message.args.get("more", False)], "commits").truth()
+    values = unpack(message.payload, bytes_max=CONTROL_MESSAGE_BYTES_MAX) if len(message.payload) else []
+    fields = Fields([values], "commits")
+    array = Fields(fields.array(most=CONTROL_MESSAGE_BYTES_MAX // 64), "commits")
+    return [array.raw() for _ in range(array.left)], more
+
+
+@dataclass(frozen=True, slots=True)
+class Statements:
+    """A part of a roster exchange.
+
+    Attributes:
+        statements: signed statements, for the one who reads this.
+        ids: names of statements; in a request those that the sender has, in a reply those that it wants.
+    """
+
+    statements: tuple[bytes, ...]
+    ids: tuple[bytes, ...]
+
+
+def statements_message(kind: str, statements: Statements) -> Message:
+    """A part of a roster exchange as a message."""
+    return Message(kind, payload=pack([1, list(statements.statements), list(statements.ids)]))
+
+
+def read_statements(message: Message) -> Statements:
+    """The way back; the statements themselves are unchecked."""
+    fields = Fields(unpack(message.payload, bytes_max=CONTROL_MESSAGE_BYTES_MAX), "statements", version=1)
+    statements = Fields(fields.array(most=STATEMENTS_MAX), "statements")
+    ids = Fields(fields.array(most=STATEMENTS_MAX), "statement ids")
+    fields.end()
+    return Statements(
+        tuple(statements.raw(most=STATEMENT_BYTES_MAX) for _ in range(statements.left)),
+        tuple(ids.raw(most=32) for _ in range(ids.left)),
+    )
+
+
+def fitting(statements: Sequence[bytes], bytes_max: int = SYNC_BATCH_BYTES) -> tuple[bytes, ...]:
+    """The first of `statements` that fit a message, at least one."""
+    size = 0
+    for count, statement in enumerate(statements):
+        size += len(statement)
+        if count and size > bytes_max:
+            return tuple(statements[:count])
+    return tuple(statements)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreMark:
+    """How much of a store's inventory somebody knows."""
+
+    store: StoreId
+    epoch: bytes
+    counter: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeldShard:
+    """A shard that came to a store (`held`) or went from it."""
+
+    encoding: EncodingId
+    index: int
+    payload_bytes: int
+    held: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoreChanges:
+    """What changed in a store between two values of its counter.
+
+    Attributes:
+        store: which.
+        epoch: the life of its counter.
+        after: the counter before the first change; 0 for all there is.
+        upto: the counter after the last.
+        more: whether there are further changes.
+        changes: one per shard, the last state counts.
+    """
+
+    store: StoreId
+    epoch: bytes
+    after: int
+    upto: int
+    more: bool
+    changes: tuple[HeldShard, ...]
+
+
+def marks_message(kind: str, marks: Sequence[StoreMark]) -> Message:
+    """What the sender knows of the receiver's stores: a pull, or the reply to a push."""
+    return Message(kind, payload=pack([1, [[mark.store, mark.epoch, mark.counter] for mark in marks]]))
+
+
+def read_marks(message: Message) -> list[StoreMark]:
+    """The way back."""
+    fields = Fields(unpack(message.payload, bytes_max=CONTROL_MESSAGE_BYTES_MAX), "marks", version=1)
+    values = fields.array(most=STORES_PER_PEER_MAX)
+    fields.end()
+    marks = []
+    for value in values:
+        mark = Fields(value, "mark")
+        marks.append(
+            StoreMark(store_id(mark.raw(16)), mark.raw(most=EPOCH_BYTES_MAX), mark.integer(0, INTEGER_MAX))
+        )
+        mark.end()
+    return marks
+
+
+def inventory_message(kind: str, stores: Sequence[StoreChanges]) -> Message:
+    """Changes of the sender's stores: a push, or the reply to a pull."""
+    encoded: list[Any] = [
+        [
+            each.store,
+            each.epoch,
+            each.after,
+            each.upto,
+            each.more,
+            [[held.encoding, held.index, held.payload_bytes if held.held else None] for held in each.changes],
+        ]
+        for each in stores
+    ]
+    return Message(kind, payload=pack([1, encoded]))
+
+
+def read_inventory(message: Message) -> list[StoreChanges]:
+    """The way back."""
+    fields = Fields(unpack(message.payload, bytes_max=CONTROL_MESSAGE_BYTES_MAX), "inventory", version=1)
+    values = fields.array(most=STORES_PER_PEER_MAX)
+    fields.end()
+    stores = []
+    for value in values:
+        store = Fields(value, "inventory")
+        name, epoch = store_id(store.raw(16)), store.raw(most=EPOCH_BYTES_MAX)
+        after = store.integer(0, INTEGER_MAX)
+        upto, more = store.integer(after, INTEGER_MAX), store.truth()
+        changes = tuple(_read_held(change) for change in store.array(most=INVENTORY_CHANGES_MAX))
+        store.end()
+        stores.append(StoreChanges(name, epoch, after, upto, more, changes))
+    return stores
+
+
+def _read_held(value: Any) -> HeldShard:
+    fields = Fields(value, "held shard")
+    encoding, index = encoding_id(fields.raw(32)), fields.integer(0, CODE_LENGTH_MAX - 1)
+    size = fields.anything()
+    fields.end()
+    if size is None:
+        return HeldShard(encoding, index, 0, held=False)
+    return HeldShard(encoding, index, Fields([size], "held shard").integer(0, SEALED_BYTES_MAX * 2), held=True)
+
+
+# --- the conversation ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Nothing to say until then (or until something happens)."""
+
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeRoots:
+    """Compare roots."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeVectors:
+    """Tell each other the vectors."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeRoster:
+    """Bring the statements of both to their union."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """Ask for commits that `after` does not cover."""
+
+    after: Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """Send commits that `after` does not cover."""
+
+    after: Vector
+
+
+Step = Rest | ExchangeRoots | ExchangeVectors | ExchangeRoster | Pull | Push
+
+
+class PeerSync:
+    """What to say next to one linked peer. One step is carried out at a time, and its result told.
+
+    Attributes:
+        theirs: what the peer last said is durable there; None before it said anything.
+    """
+
+    def __init__(self, now: float, rng: random.Random) -> None:
+        self.theirs: Vector | None = None
+        self._rng = rng
+        self._roots_due = now
+        self._retry_at = now
+        self._failures = 0
+        self._differs = False
+        self._roster_differs = False
+        self._streaming = False
+
+    def next_step(self, ours: Vector, wanted: Vector, own: Writer, now: float) -> Step:
+        """What to do now.
+
+        Args:
+            ours: what is durable here.
+            wanted: the same, claiming also what we do not want (`Ledger.wanted_vector`).
+            own: our writer; only its commits are pushed unasked.
+            now: monotonic seconds.
+        """
+        if now < self._retry_at:
+            return Rest(self._retry_at)
+        if self._roster_differs:
+            return ExchangeRoster()
+        theirs = self.theirs
+        if theirs is not None:
+            if self._streaming:
+                if not wanted.covers_all(theirs):
+                    return Pull(wanted)
+                if not theirs.covers_all(ours):
+                    return Push(theirs)
+                self._streaming = False
+            if ours[own] > theirs[own]:
+                return Push(ours.with_entries([(own, theirs[own])]))
+        if self._differs:
+            return ExchangeVectors()
+        if now >= self._roots_due:
+            return ExchangeRoots()
+        return Rest(self._roots_due)
+
+    # --- what happened --------------------------------------------------------------------------------------------
+
+    def roots_told(self, theirs: Roots, sent: Roots, ours: Vector, now: float) -> None:
+        """The reply to our roots `sent`, which were those of `ours`; or the peer's request, which counts as much."""
+        self._succeeded(now)
+        self._roster_differs = theirs.roster != sent.roster
+        self._differs = theirs.vector != sent.vector
+        if not self._differs:
+            self.theirs = ours
+
+    def roots_asked(self, theirs: Roots, answer: Roots, ours: Vector, now: float) -> None:
+        """The peer compared roots with ours. Where they differ it goes on itself; we look again if it does not."""
+        if theirs == answer:
+            self.theirs = ours
+            self._roots_due = now + self._round_s()
+        else:
+            self._roots_due = min(self._roots_due, now + 2 * FORWARD_S * (1 + self._rng.random()))
+
+    def vector_told(self, theirs: Vector, now: float) -> None:
+        """The reply to our vector: now both stream what the other lacks, led by us."""
+        self._succeeded(now)
+        self._differs = False
+        self._streaming = True
+        self.theirs = theirs
+
+    def vector_heard(self, theirs: Vector) -> None:
+        """The peer said its vector without being asked; it leads."""
+        self.theirs = theirs
+
+    def pulled(self, before: Vector, after: Vector, now: float) -> None:
+        """Commits came and were applied: our vector moved from `before` to `after`. If it did not, something is in
+        the way (a statement that we lack, a fork): later again."""
+        if before == after:
+            self.failed(now)
+        else:
+            self._succeeded(now)
+
+    def pushed(self, theirs: Vector, sent_upto: Vector, now: float) -> None:
+        """The reply to a push, durable there. If it does not cover what was sent, the peer lacks what that builds on:
+        now that its vector is known, everything is streamed."""
+        progress = self.theirs is None or not self.theirs.covers_all(theirs)
+        self.theirs = theirs
+        if theirs.covers_all(sent_upto):
+            self._succeeded(now)
+        elif progress or not self._streaming:
+            self._streaming = True
+        else:
+            self.failed(now)
+
+    def roster_exchanged(self, now: float) -> None:
+        """Statements went both ways; what one side does not want the next round shows again."""
+        self._succeeded(now)
+        self._roster_differs = False
+
+    def news_from_others(self, now: float) -> None:
+        """Commits or statements of somebody else came: compare roots soon."""
+        due = now + FORWARD_S * (1 + self._rng.random())
+        self._roots_due = min(self._roots_due, due)
+
+    def roster_changed(self, now: float) -> None:
+        """We have new statements: compare at once."""
+        self._roots_due = min(self._roots_due, now)
+
+    def failed(self, now: float) -> None:
+        """A step failed: pause, longer each time, and begin with the roots."""
+        pause = min(RETRY_MAX_S, RETRY_FIRST_S * 2**self._failures)
+        self._failures = min(self._failures + 1, 16)
+        self._retry_at = now + pause * (1 + ROUND_SPREAD * self._rng.random())
+        self._roots_due = self._retry_at
+        self._streaming = self._differs = self._roster_differs = False
+        self.theirs = None
+
+    def _succeeded(self, now: float) -> None:
+        self._failures = 0
+        self._roots_due = now + self._round_s()
+
+    def _round_s(self) -> float:
+        return ROUND_S * (1 + ROUND_SPREAD * (2 * self._rng.random() - 1))
+
