@@ -357,12 +357,17 @@ def _members(
 def _describe(court: _Court, peer: PeerId, facts: Mapping[Fact, Any]) -> Member:
     enrolment: Enrolment = court.enrolled[peer].body
     profile = enrolment.profile
+    role = facts.get(Fact.ROLE, profile.role)
+    if peer in court.admins:
+        role = "admin"
+    elif role == "admin":
+        role = "member"  # its enrolment says so, but it is too far from the root
     return Member(
         peer_id=peer,
         name=facts.get(Fact.NAME, profile.name),
         public=enrolment.card.public,
         curve_public=enrolment.card.curve_public,
-        role="admin" if peer in court.admins else facts.get(Fact.ROLE, profile.role),
+        role=role,
         site=facts.get(Fact.SITE, profile.site),
         steadiness=facts.get(Fact.STEADINESS, profile.steadiness),
         capacity_bytes=facts.get(Fact.CAPACITY, profile.capacity_bytes),
