@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from p2pstore.control.blocking import Client
     from p2pstore.control.faults import Fault
 
@@ -46,6 +47,8 @@ class Session:
     @property
     def home(self) -> Path:
         """The household's folder on this machine."""
+        from pathlib import Path
+
         if self.home_given is not None:
             return Path(self.home_given).absolute()
         from p2pstore.control.paths import default_home

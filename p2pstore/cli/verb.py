@@ -63,9 +63,14 @@ def global_options(*, hidden: bool) -> list[click.Parameter]:
 class Verb(click.Command):
     """A verb: takes the global options as well, and returns its exit code."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.params.extend(global_options(hidden=True))
+    _shared: list[click.Parameter] | None = None
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Its own parameters and the global options; those are made for the one verb that runs."""
+        if self._shared is None:
+            self._shared = global_options(hidden=True)
+        own = super().get_params(ctx)
+        return [*own[:-1], *self._shared, own[-1]]  # --help stays last
 
     def invoke(self, ctx: click.Context) -> int:
         """Run the verb; a reader of standard output that went away is no error worth a traceback."""

@@ -245,13 +245,74 @@ _SENTENCES: Final[tuple[tuple[type[P2PStoreError], Fault], ...]] = (
 )
 """Sentences for errors that carry nothing but their text, the more special class first."""
 
-_REFUSALS: Final = {
-    "not-found": exits.NOT_FOUND,
-    "full": exits.FULL,
-    "busy": exits.BUSY,
-    "not-allowed": exits.NOT_ALLOWED,
+_BY_NAME: Final = {
+    "NoHousehold": Fault(
+        "no-household", "there is no household here", "", ("p2pstore init", "p2pstore join CODE"), exits.NO_HOUSEHOLD
+    ),
+    "AlreadyHome": Fault("exists", "this folder already belongs to a household", "", (), exits.REFUSED),
+    "AlreadyRunning": Fault("already-running", "the daemon is running already", "", ("p2pstore status",), exits.BUSY),
+    "NotAllowed": Fault("not-allowed", "only an admin can do this", "", ("p2pstore peers",), exits.NOT_ALLOWED),
+    "WrongPassphrase": Fault("wrong-passphrase", "this is not the passphrase", "", (), exits.NOT_ALLOWED),
+    "PassphraseNeeded": Fault("passphrase-needed", "the keys are under a passphrase", "", (), exits.NOT_ALLOWED),
+    "NobodyInvites": Fault(
+        "nobody-invites",
+        "no machine on this network holds this invitation",
+        "the code may be old or mistyped, or the machine is on another network",
+        ("p2pstore join CODE --at HOST:PORT",),
+        exits.TOO_FEW_MACHINES,
+    ),
+    "SeveralInvite": Fault(
+        "several-invite",
+        "more than one machine says that it holds this invitation",
+        "",
+        ("p2pstore join CODE --at HOST:PORT",),
+        exits.REFUSED,
+    ),
+    "WrongCodeShape": Fault(
+        "usage", "this is not a code", "a code is a number and two words, such as 7-guitar-sunset", (), exits.USAGE
+    ),
+    "WrongWord": Fault("usage", "this is not a word of the list", "", (), exits.USAGE),
+    "ChangedWhileRead": Fault("changed", "it changed while it was read", "", (), exits.PARTLY),
+    "Cannot": Fault("cannot-store", "this cannot be stored", "", (), exits.PARTLY),
+    "NotPlaced": Fault(
+        "too-few-machines",
+        "not enough machines can take this now",
+        "",
+        ("p2pstore peers",),
+        exits.TOO_FEW_MACHINES,
+    ),
+    "NoKeyToWrite": Fault(
+        "no-key",
+        "nothing can be stored until an admin machine was here",
+        "the members have changed, and only an admin can make the key for the new ones",
+        ("p2pstore peers",),
+        exits.TOO_FEW_MACHINES,
+    ),
 }
-"""Exit codes for a peer's refusal, by its code."""
+"""Sentences for errors of upper floors, by the class's name: this module is imported by every client and stays light.
+A test looks that each name is a class."""
+
+_REFUSALS: Final = {
+    "not-found": Fault("not-found", "another machine does not have this", "", (), exits.NOT_FOUND),
+    "full": Fault("full", "another machine is full", "", ("p2pstore peers",), exits.FULL),
+    "busy": Fault("busy", "another machine has its hands full", "", (), exits.BUSY),
+    "not-allowed": Fault("not-allowed", "another machine does not allow this", "", (), exits.NOT_ALLOWED),
+    "wrong-code": Fault(
+        "wrong-code",
+        "that is not the code",
+        "one wrong guess burns an invitation: ask for a new code",
+        ("p2pstore invite",),
+        exits.NOT_ALLOWED,
+    ),
+    "no-invitation": Fault(
+        "no-invitation",
+        "that machine holds no such invitation",
+        "it was used, has run out, or was made elsewhere",
+        ("p2pstore invite",),
+        exits.NOT_FOUND,
+    ),
+}
+"""Sentences for a peer's refusal, by its code."""
 
 
 def fault_of(error: BaseException) -> Fault:
@@ -275,10 +336,10 @@ def fault_of(error: BaseException) -> Fault:
                 exits.UNREADABLE,
             )
         case errors.Refused():
-            return Fault(
-                error.code, f"another machine refused: {error}", "", (), _REFUSALS.get(error.code, exits.FAILED)
-            )
+            return _REFUSALS.get(error.code) or Fault(error.code, f"another machine refused: {error}")
         case P2PStoreError():
+            if (by_name := _BY_NAME.get(type(error).__name__)) is not None:
+                return by_name._replace(why=str(error) or by_name.why)
             for kind, fault in _SENTENCES:
                 if isinstance(error, kind):
                     return fault._replace(why=str(error) or fault.why)

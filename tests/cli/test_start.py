@@ -12,6 +12,7 @@ import pytest
 
 from p2pstore.cli.main import main
 from p2pstore.control import exits
+from p2pstore.errors import Forged
 from tests.cli.running_cli import Cli
 from tests.cli.test_contract import FakeSetup, setup
 
@@ -98,6 +99,17 @@ def test_join_takes_defaults_for_what_is_not_said(home: Path, cli: Cli, setup: F
     ]
     assert cli("join", "--name", "x", "--home", str(home)).code == exits.USAGE
     assert cli("join", "7-a-b", "--at", "nowhere", "--name", "x", "--home", str(home)).code == exits.USAGE
+
+
+def test_a_wrong_code_is_told_from_other_failures(
+    home: Path, cli: Cli, setup: FakeSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(home: Path, **what: object) -> None:
+        raise Forged("confirmation")
+
+    monkeypatch.setattr(setup, "join_household", fail)
+    ran = cli("join", "7-guitar-sunset", "--name", "x", "--home", str(home), "--json")
+    assert (ran.code, ran.last["code"]) == (exits.NOT_ALLOWED, "wrong-code")
 
 
 class Person(io.StringIO):

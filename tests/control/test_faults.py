@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import os
+import pkgutil
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import p2pstore
 from p2pstore import errors
 from p2pstore.control import exits, faults
 from p2pstore.control.faults import Failure, Fault, fault_of
@@ -30,6 +33,7 @@ from p2pstore.errors import Malformed, P2PStoreError
         (errors.Misuse(), "misuse", exits.USAGE),
         (errors.Refused("full"), "full", exits.FULL),
         (errors.Refused("odd"), "odd", exits.FAILED),
+        (errors.Refused("wrong-code"), "wrong-code", exits.NOT_ALLOWED),
         (FileNotFoundError(errno.ENOENT, "No such file", "/x"), "not-found", exits.NOT_FOUND),
         (PermissionError(errno.EACCES, "Permission denied", b"/x"), "not-allowed", exits.NOT_ALLOWED),
         (OSError(errno.ENOSPC, "No space left"), "full", exits.FULL),
@@ -55,6 +59,15 @@ def test_no_error_of_this_project_is_unknown_to_the_table() -> None:
         if kind.__module__ == "p2pstore.errors" and kind.__init__ is Exception.__init__:
             assert fault_of(kind("detail")).code != "internal"
             assert fault_of(kind("detail")).why == "detail" or kind is P2PStoreError
+
+
+def test_every_name_in_the_table_is_an_error_of_this_project() -> None:
+    for module in pkgutil.walk_packages(p2pstore.__path__, "p2pstore."):
+        if module.name.startswith(("p2pstore.services", "p2pstore.keys", "p2pstore.metadata", "p2pstore.protocols")):
+            importlib.import_module(module.name)
+    importlib.import_module("p2pstore.daemon.home")
+    names = {kind.__name__ for kind in _all_errors(P2PStoreError)}
+    assert sorted(set(faults._BY_NAME) - names) == []
 
 
 @given(st.builds(Fault, st.text(), st.text(), st.text(), st.lists(st.text()).map(tuple), st.integers(0, 255)))

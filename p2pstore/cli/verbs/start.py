@@ -17,6 +17,7 @@ from p2pstore.cli.session import Session
 from p2pstore.cli.verb import Verb
 from p2pstore.control import exits
 from p2pstore.control.faults import Failure, Fault
+from p2pstore.errors import Forged, Malformed
 
 T = TypeVar("T")
 
@@ -161,16 +162,21 @@ def join(
     from p2pstore.daemon.setup import join_household
 
     session.note("looking for the machine that invited..." if at is None else f"asking {at[0]}:{at[1]}...")
-    joined = join_household(
-        session.home,
-        code=code,
-        at=at,
-        name=name,
-        site=site,
-        size_bytes=size_bytes,
-        steadiness=steadiness,
-        timeout_s=session.timeout_s or JOIN_TIMEOUT_S,
-    )
+    try:
+        joined = join_household(
+            session.home,
+            code=code,
+            at=at,
+            name=name,
+            site=site,
+            size_bytes=size_bytes,
+            steadiness=steadiness,
+            timeout_s=session.timeout_s or JOIN_TIMEOUT_S,
+        )
+    except (Forged, Malformed) as error:
+        # Who does not know the code cannot prove that it made the invitation: a wrong code, or somebody in between.
+        what, why = "that machine did not prove that it made this code", "mistyped, or another machine answered"
+        raise Failure(Fault("wrong-code", what, why, ("p2pstore invite",), exits.NOT_ALLOWED)) from error
     result = {
         "household": joined.household,
         "name": joined.name,
