@@ -26,7 +26,7 @@ class Catalog:
         self._ledger = ledger
         self._store = store
 
-    async def _holders(self, encodings: Sequence[EncodingId]) -> dict[EncodingId, dict[PeerId, list[int]]]:
+    async def holders_of(self, encodings: Sequence[EncodingId]) -> dict[EncodingId, dict[PeerId, list[int]]]:
         """What inventories say, and for this machine what its store says."""
         known = await self._ledger.holders_of(encodings)
         found: dict[EncodingId, dict[PeerId, list[int]]] = {}
@@ -42,12 +42,12 @@ class Catalog:
 
     async def holders(self, encoding: EncodingId) -> Mapping[PeerId, Sequence[int]]:
         """Which indices of a stripe each machine is said to hold."""
-        return (await self._holders([encoding]))[encoding]
+        return (await self.holders_of([encoding]))[encoding]
 
     async def stripes_of_chunk(self, chunk: ChunkId) -> list[KnownStripe]:
         """Every stripe of a chunk, the one with most holders first."""
         statements = {each.encoding: each for each in (await self._ledger.stripes_for([chunk]))[chunk]}
-        holders = await self._holders(sorted(statements))
+        holders = await self.holders_of(sorted(statements))
         stripes = [_known(statements[encoding], holders[encoding]) for encoding in sorted(statements)]
         return sorted(stripes, key=lambda stripe: -sum(map(len, stripe.holders.values())) + stripe.needed)
 
@@ -75,7 +75,7 @@ def _promise(word: str) -> Promise | None:
 class Nearby:
     """Who could take a shard now: the nearest by the DHT that answered, if they belong to us and answer us too.
 
-    The DHT is a hint: where it knows fewer than it should of those who answer us, all of those are taken. In a household
+    The DHT is a hint: where it knows fewer than it should of those who answer us, all of them are taken. In a household
     of up to 20 others that is everybody either way, and the DHT answers from memory.
     """
 

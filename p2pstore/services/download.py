@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Final, Generic, TypeVar
 
 import trio
 
@@ -17,12 +18,14 @@ from p2pstore.ids import ChunkId, EncodingId, PeerId, ShardId
 from p2pstore.limits import CHUNK_BYTES_MAX
 from p2pstore.pipeline.sealing import KeysByGeneration
 from p2pstore.pipeline.shard import Shard, verify_payload
-from p2pstore.pipeline.stripe import decode_chunk
+from p2pstore.pipeline.stripe import EncodedShard, decode_chunk, rebuild_shards
 from p2pstore.seams.clock import Clock
 from p2pstore.seams.workers import Workers
 from p2pstore.services.budget import ByteBudget
 from p2pstore.services.liveness import Liveness
 from p2pstore.services.shards import FetchedShard, ShardClient
+
+T = TypeVar("T")
 
 HEDGE_AFTER_S: Final = 0.5
 """A shard that has not come by then gets company: one more is asked for, and the first k win."""
@@ -94,12 +97,27 @@ class Downloader:
         failure: P2PStoreError = TooFewShards(1, 0)
         for stripe in stripes:
             try:
-                plain = await _StripeReader(self, stripe, wanted).read()
+                plain = await self._read(stripe, partial(_decode, wanted.chunk, self._keys_of), wanted.length)
             except (TooFewShards, Corrupt) as error:
                 failure = error
                 continue
+            if len(plain) != wanted.length:
+                raise Corrupt("a chunk of another length than its manifest says")
             return plain
         raise failure
+
+    async def rebuild(self, stripe: KnownStripe, wanted: Sequence[int]) -> tuple[EncodedShard, ...]:
+        """Rows of a stripe made anew from any k others, proven against its encoding id. Needs no key.
+
+        Raises:
+            TooFewShards: k of it cannot be read now.
+            Corrupt: they contradict each other.
+        """
+        return await self._read(stripe, partial(_rebuild, tuple(wanted)), stripe.needed * stripe.shard_length)
+
+    async def _read(self, stripe: KnownStripe, job: Callable[[Sequence[Shard]], T], size: int) -> T:
+        """Fetch k good shards of a stripe and do `job` with them, in one worker hop."""
+        return await _StripeReader(self, stripe, job, size * DECODE_COST_S_PER_BYTE).read()
 
     async def deliver(self, wanted: Sequence[WantedChunk], sink: Callable[[int, memoryview], Awaitable[None]]) -> None:
         """Call `sink(number, plain bytes)` for each of `wanted`, in order, fetching ahead within the byte budget.
@@ -190,13 +208,16 @@ def _cost(chunk: WantedChunk) -> int:
     return 3 * min(chunk.length, CHUNK_BYTES_MAX)
 
 
-class _StripeReader:
-    """Reads one chunk through one of its stripes: keeps k good shards coming, whoever fails or lies."""
+class _StripeReader(Generic[T]):
+    """Reads one stripe: keeps k good shards coming, whoever fails or lies."""
 
-    def __init__(self, downloader: Downloader, stripe: KnownStripe, wanted: WantedChunk) -> None:
+    def __init__(
+        self, downloader: Downloader, stripe: KnownStripe, job: Callable[[Sequence[Shard]], T], cost_s: float
+    ) -> None:
         self._d = downloader
         self._stripe = stripe
-        self._wanted = wanted
+        self._job = job
+        self._cost_s = cost_s
         self._good: dict[int, FetchedShard] = {}
         self._untried = self._order(stripe.holders)
         self._running = 0
@@ -219,9 +240,9 @@ class _StripeReader:
         )
         return pairs
 
-    async def read(self) -> memoryview:
-        """The plain bytes. Raises TooFewShards or Corrupt."""
-        result: list[memoryview] = []
+    async def read(self) -> T:
+        """What the job makes of k good shards. Raises TooFewShards or Corrupt."""
+        result: list[T] = []
         failure: list[P2PStoreError] = []
 
         async def drive() -> None:
@@ -237,15 +258,17 @@ class _StripeReader:
             raise failure[0]
         return result[0]
 
-    async def _drive(self, nursery: trio.Nursery) -> memoryview:
+    async def _drive(self, nursery: trio.Nursery) -> T:
         needed = self._stripe.needed
         while True:
             while len(self._good) + self._running < needed and self._start_next(nursery):
                 pass
             if len(self._good) >= needed:
-                plain = await self._decode()
-                if plain is not None:
-                    return plain
+                outcome = await self._work()
+                if not isinstance(outcome, _BadShards):
+                    return outcome
+                for index in outcome.indices:
+                    del self._good[index]
                 continue
             if not self._running:
                 if await self._learn_more_holders():
@@ -279,20 +302,9 @@ class _StripeReader:
             self._news.set()
             self._news = trio.Event()
 
-    async def _decode(self) -> memoryview | None:
-        """The plain bytes, or None when some of the shards turned out to be bad and were thrown away."""
-        cost_s = self._wanted.length * DECODE_COST_S_PER_BYTE
-        chosen = dict(sorted(self._good.items())[: self._stripe.needed])
-        outcome = await self._d._workers.run(
-            _verify_and_decode, chosen, self._wanted.chunk, self._d._keys_of, cost_s=cost_s
-        )
-        if isinstance(outcome, memoryview):
-            if len(outcome) != self._wanted.length:
-                raise Corrupt("a chunk of another length than its manifest says")
-            return outcome
-        for index in outcome:
-            del self._good[index]
-        return None
+    async def _work(self) -> T | _BadShards:
+        chosen = [fetched for _, fetched in sorted(self._good.items())[: self._stripe.needed]]
+        return await self._d._workers.run(_verify_and_do, chosen, self._job, cost_s=self._cost_s)
 
     async def _learn_more_holders(self) -> bool:
         """Nobody that we know of has enough: ask everybody who answers, once."""
@@ -314,24 +326,36 @@ class _StripeReader:
         return bool(self._untried)
 
 
-def _verify_and_decode(
-    fetched: Mapping[int, FetchedShard], chunk: ChunkId, keys_of: KeysByGeneration
-) -> memoryview | list[int]:
-    """The plain bytes, or the indices of shards whose bytes are not what their headers say.
+@dataclass(frozen=True, slots=True)
+class _BadShards:
+    """Shards whose bytes are not what their headers say."""
+
+    indices: tuple[int, ...]
+
+
+def _verify_and_do(fetched: Sequence[FetchedShard], job: Callable[[Sequence[Shard]], T]) -> T | _BadShards:
+    """One worker job: verify the payloads, then decode or rebuild.
 
     Raises:
         Corrupt: every shard is what its header says, and yet they do not make the chunk.
     """
     bad = []
-    for index, shard in fetched.items():
+    for shard in fetched:
         try:
             verify_payload(shard.header, shard.payload)
         except (Malformed, Forged):
-            bad.append(index)
+            bad.append(shard.header.index)
     if bad:
-        return bad
-    shards = [Shard(shard.header, shard.payload) for shard in fetched.values()]
+        return _BadShards(tuple(bad))
     try:
-        return memoryview(decode_chunk(shards, keys_of, expect=chunk))
+        return job([Shard(shard.header, shard.payload) for shard in fetched])
     except (Forged, Malformed) as error:
         raise Corrupt(f"shards that do not make the chunk: {error}") from error
+
+
+def _decode(chunk: ChunkId, keys_of: KeysByGeneration, shards: Sequence[Shard]) -> memoryview:
+    return decode_chunk(shards, keys_of, expect=chunk)
+
+
+def _rebuild(wanted: Sequence[int], shards: Sequence[Shard]) -> tuple[EncodedShard, ...]:
+    return rebuild_shards(shards, wanted=wanted)

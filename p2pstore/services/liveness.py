@@ -13,9 +13,11 @@ import trio
 
 from p2pstore.errors import PeerFault, Unavailable
 from p2pstore.ids import PeerId
+from p2pstore.limits import LEDGER_RESERVE_BYTES, STORE_ACCEPT_BELOW
 from p2pstore.packing import Fields
 from p2pstore.seams.clock import Clock
 from p2pstore.seams.network import Message, Network
+from p2pstore.storage.space import StoreState, Usage
 
 KIND: Final = "peer.how"
 KINDS: Final = frozenset({KIND})
@@ -54,6 +56,15 @@ class Condition:
         """The condition in a message header. Raises Malformed."""
         fields = Fields(value, "condition", version=1)
         return Condition(fields.integer(0, 2**62), fields.integer(0, 2**62), fields.integer(0, 2**62))
+
+
+def condition_of(usage: Usage) -> Condition:
+    """What a store with these figures would tell others."""
+    accepts = 0
+    if usage.state is StoreState.ACCEPTING:
+        room = int(usage.given_bytes * STORE_ACCEPT_BELOW) - usage.used_bytes
+        accepts = max(0, min(room, usage.free_bytes - LEDGER_RESERVE_BYTES))
+    return Condition(accepts, usage.given_bytes, usage.used_bytes)
 
 
 @dataclass(frozen=True, slots=True)

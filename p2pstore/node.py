@@ -1,0 +1,355 @@
+"""The node: one machine's services, built from seams and settings. No logic lives here.
+
+```
+             importer  exporter        what a person asks for
+            uploader    downloader     the sentence, both ways
+             placing > shards < ...    stripes on machines
+ membership  metadata_sync  liveness   who, what, when
+             ledger   store            this machine's disks
+             network  dht              the others
+```
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from dht import Datagrams, Dht
+from p2pstore.errors import Forged, Refused
+from p2pstore.ids import EncodingId, PeerId, peer_id
+from p2pstore.keys.generation import Keyring
+from p2pstore.keys.identity import Identity, peer_id_of, verify
+from p2pstore.ledger.ledger import Ledger
+from p2pstore.limits import MIB
+from p2pstore.metadata.roster import Roster
+from p2pstore.placement.promise import Promise, household_promise
+from p2pstore.seams.clock import Clock
+from p2pstore.seams.disk import Disk
+from p2pstore.seams.local_files import LocalFiles
+from p2pstore.seams.network import Listen, Message, PeerNetwork
+from p2pstore.seams.workers import Workers
+from p2pstore.services import liveness as liveness_service
+from p2pstore.services import shards as shard_service
+from p2pstore.services.budget import ByteBudget
+from p2pstore.services.catalog import Catalog, Nearby
+from p2pstore.services.download import Downloader
+from p2pstore.services.exporter import Exporter
+from p2pstore.services.importer import Importer
+from p2pstore.services.liveness import Condition, Liveness, condition_of
+from p2pstore.services.membership import Membership
+from p2pstore.services.metadata_sync import MetadataSync
+from p2pstore.services.owed import OwedStripes
+from p2pstore.services.placer import Placer
+from p2pstore.services.placing import Placing
+from p2pstore.services.shards import ShardClient, ShardServer
+from p2pstore.services.transfers import Transfers
+from p2pstore.services.upload import Uploader
+from p2pstore.services.verdict import VerdictService
+from p2pstore.storage.store import ShardStore
+
+UPLOAD_BYTES: Final = 96 * MIB
+"""Bytes of all uploads in flight, plain and coded: enough to keep two cores and six machines busy, and within the
+250 MiB that a daemon may take (docs/measurements.md)."""
+
+DOWNLOAD_BYTES: Final = 64 * MIB
+"""The same for downloads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seams:
+    """What a node stands on: real in the daemon, simulated in simulations.
+
+    Attributes:
+        clock: this machine's time.
+        rng: this machine's randomness.
+        cpu: workers for coding and hashing.
+        io: workers for disks and databases.
+        ledger_disk: the folder of the metadata database.
+        store_disk: the folder of shards.
+        files: the file system that people put from and get to.
+        make_network: the network, given whom to admit and where peers are.
+        datagrams: the DHT's socket.
+    """
+
+    clock: Clock
+    rng: random.Random
+    cpu: Workers
+    io: Workers
+    ledger_disk: Disk
+    store_disk: Disk
+    files: LocalFiles
+    make_network: Callable[[Membership], PeerNetwork]
+    datagrams: Datagrams
+
+
+class Node:
+    """One machine's services. Made by `open`; does nothing until `run`."""
+
+    def __init__(
+        self,
+        seams: Seams,
+        membership: Membership,
+        ledger: Ledger,
+        store: ShardStore,
+        owed: OwedStripes,
+    ) -> None:
+        """Not called from outside; see `open`."""
+        me = membership.me
+        self.seams = seams
+        self.membership = membership
+        self.ledger = ledger
+        self.store = store
+        self.network = seams.make_network(membership)
+        self.dht = Dht(
+            own_id=me,
+            public=membership.identity.public,
+            keys=membership.datagram_keys()[:4],
+            datagrams=seams.datagrams,
+            clock=seams.clock,
+            rng=seams.rng,
+            sign=membership.identity.sign,
+            verify=_verifies,
+            id_of=peer_id_of,
+            holders=self._hints,
+            admits=lambda identity: membership.is_member(PeerId(identity)),
+        )
+        self.liveness = Liveness(
+            network=self.network, clock=seams.clock, others=membership.others, own_condition=self.own_condition
+        )
+        self.metadata_sync = MetadataSync(
+            me=me,
+            ledger=ledger,
+            network=self.network,
+            roster=membership,
+            clock=seams.clock,
+            rng=seams.rng,
+            stores=lambda: (store,),
+        )
+        self.shard_server = ShardServer(
+            me=me,
+            network_id=membership.network_id,
+            store=store,
+            sign=membership.identity.sign,
+            clock=seams.clock,
+        )
+        self.shards = ShardClient(
+            me=me,
+            network_id=membership.network_id,
+            network=self.network,
+            server=self.shard_server,
+            public_of=membership.public_of,
+            verify=verify,
+        )
+        self.catalog = Catalog(me=me, ledger=ledger, store=store)
+        nearby = Nearby(
+            me=me, liveness=self.liveness, own_condition=self.own_condition, find_node=self._find_node
+        )
+        self.placing = Placing(
+            me=me,
+            shards=self.shards,
+            liveness=self.liveness,
+            candidates=nearby,
+            known_holders=self.catalog.holders,
+            move_on_after=seams.clock.move_on_after,
+        )
+        self.downloader = Downloader(
+            me=me,
+            workers=seams.cpu,
+            clock=seams.clock,
+            shards=self.shards,
+            liveness=self.liveness,
+            budget=ByteBudget(DOWNLOAD_BYTES),
+            stripes_of=self.catalog.stripes_of_chunk,
+            keys_of=membership.sealing_keys_of,
+        )
+        self.placer = Placer(
+            me=me,
+            clock=seams.clock,
+            owed=owed,
+            stripe_of=self.catalog.stripe,
+            placing=self.placing,
+            downloader=self.downloader,
+            liveness=self.liveness,
+            drop_here=store.drop,
+        )
+        self.uploader = Uploader(
+            workers=seams.cpu,
+            placing=self.placing,
+            budget=ByteBudget(UPLOAD_BYTES),
+            keys=membership.sealing_keys,
+            machines_at_hand=nearby.machines_at_hand,
+        )
+        self.importer = Importer(
+            files=seams.files,
+            workers=seams.io,
+            ledger=ledger,
+            uploader=self.uploader,
+            promise=self.promise,
+            owe=self.placer.owe,
+        )
+        self.exporter = Exporter(
+            files=seams.files,
+            workers=seams.io,
+            tree=ledger,
+            downloader=self.downloader,
+            keys_of=membership.sealing_keys_of,
+        )
+        self.transfers = Transfers(seams.clock)
+        self.verdicts = VerdictService(
+            membership=membership, ledger=ledger, catalog=self.catalog, liveness=self.liveness, clock=seams.clock
+        )
+        self._owed = owed
+
+    @classmethod
+    async def open(
+        cls,
+        seams: Seams,
+        *,
+        identity: Identity,
+        keyring: Keyring,
+        roster: Roster,
+        given_bytes: int,
+        save_keyring: Callable[[Keyring], Awaitable[None]],
+        machine: bytes = b"",
+    ) -> Node:
+        """Open the ledger and the store, and build the services on them.
+
+        Args:
+            seams: what it stands on.
+            identity: this machine's keys.
+            keyring: the household's keys, as far as this machine has them.
+            roster: who belongs to the household, as last known.
+            given_bytes: how much of the disk shards may take.
+            save_keyring: makes a new keyring durable.
+            machine: what names this machine, if anything does.
+
+        Raises:
+            DiskAsleep: the store's disk is away.
+            Busy: another process has the ledger or the store open.
+        """
+        membership = Membership(
+            identity=identity,
+            keyring=keyring,
+            roster=roster,
+            clock=seams.clock,
+            rng=seams.rng,
+            save_keyring=save_keyring,
+        )
+        ledger = await Ledger.open(
+            seams.ledger_disk,
+            seams.io,
+            seams.clock,
+            signer=identity,
+            verify=verify,
+            public_of=membership.public_of,
+            keys_of=membership.metadata_keys_of,
+            current_keys=membership.current_metadata_keys,
+            peer_name=membership.name_of,
+            rng=seams.rng,
+            machine=machine,
+        )
+        store = await ShardStore.open(
+            seams.store_disk, seams.io, seams.clock, rng=seams.rng, given_bytes=given_bytes
+        )
+        owed = await OwedStripes.open(seams.ledger_disk, seams.io)
+        return cls(seams, membership, ledger, store, owed)
+
+    async def run(
+        self, listen: Listen | None, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Run every service until cancelled; started when requests of others are served."""
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self.ledger.run)
+                await nursery.start(self.store.run)
+                await self.membership.attach(self.ledger)
+                self.network.on_link_change = self._link_changed
+                self.network.keep_linked(self.membership.others())
+                await nursery.start(lambda task_status: self.network.run(
+                    self._handle, listen=listen, task_status=task_status
+                ))
+                await nursery.start(self.dht.run)
+                for service in (
+                    self.membership.run,
+                    self.liveness.run,
+                    self.metadata_sync.run,
+                    self.placer.run,
+                    self._follow_roster,
+                ):
+                    nursery.start_soon(service)
+                task_status.started()
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._owed.close()
+                await self.store.close()
+                await self.ledger.close()
+
+    async def _handle(self, peer: PeerId, message: Message) -> Message:
+        """Give a peer's request to the service that serves its kind."""
+        if message.kind in shard_service.KINDS:
+            return await self.shard_server.handle(message)
+        if message.kind in liveness_service.KINDS:
+            return await self.liveness.handle(peer, message)
+        reply = await self.metadata_sync.handle(peer, message)
+        if reply is None:
+            raise Refused("unknown-kind", message.kind)
+        return reply
+
+    async def _follow_roster(self) -> None:
+        """Keep links, datagram keys and the DHT in step with who belongs to the household."""
+        linked: set[PeerId] = set()
+        while True:
+            changed = self.membership.changed
+            others = self.membership.others()
+            self.network.keep_linked(others)
+            for gone in sorted(linked.difference(others)):
+                self.network.drop(gone)
+            linked = set(others)
+            if keys := self.membership.datagram_keys()[:4]:
+                self.dht.replace_keys(keys)
+            addresses = [
+                _numeric(address)
+                for member in self.membership.roster.members()
+                if member.peer_id != self.membership.me
+                for address in member.endpoints.datagram
+            ]
+            await self.dht.bootstrap([address for address in addresses if address is not None])
+            if (me := self.membership.myself) is not None and me.endpoints.control:
+                await self.dht.publish(me.endpoints.control)
+            await changed.wait()
+
+    def _link_changed(self, peer: PeerId, up: bool) -> None:
+        self.liveness.ask_soon()
+        self.metadata_sync.link_changed(peer, up)
+
+    def promise(self) -> Promise:
+        """What every stripe of the household must survive."""
+        return household_promise(len(self.membership.roster.members()))
+
+    def own_condition(self) -> Condition:
+        """What this machine tells others of its disk."""
+        return condition_of(self.store.usage())
+
+    def _hints(self, key: bytes) -> list[bytes]:
+        return [bytes([index]) for index in self.shard_server.hints(EncodingId(key))]
+
+    async def _find_node(self, key: bytes, count: int) -> Sequence[PeerId]:
+        return [peer_id(contact.id) for contact in await self.dht.find_node(key, count)]
+
+
+def _verifies(public: bytes, signature: bytes, message: bytes) -> bool:
+    try:
+        verify(public, signature, message)
+    except Forged:
+        return False
+    return True
+
+
+def _numeric(address: str) -> tuple[str, int] | None:
+    host, _, port = address.rpartition(":")
+    return (host.strip("[]"), int(port)) if port.isdigit() else None

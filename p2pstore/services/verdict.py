@@ -1,0 +1,96 @@
+"""Computes the verdict from what inventories say, and keeps it for those who ask often."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from p2pstore.ids import EncodingId, PeerId
+from p2pstore.ledger.ledger import Ledger
+from p2pstore.metadata.operations import StripeStatement
+from p2pstore.placement.promise import Promise, household_promise, stripe_health
+from p2pstore.placement.verdict import GRACE_S, ORDER, PROVEN_WITHIN_S, State, Verdict, sentence_of, stripe_state
+from p2pstore.seams.clock import Clock
+from p2pstore.services.catalog import Catalog
+from p2pstore.services.liveness import Liveness
+from p2pstore.services.membership import Membership
+
+PAGE_STRIPES: Final = 1000
+"""Stripes looked at in one go."""
+
+FRESH_FOR_S: Final = 15.0
+"""`status` may show a verdict of this age."""
+
+UNHEARD_FOR_S: Final = 900.0
+"""Alone for so long, nothing green is said."""
+
+
+class VerdictService:
+    """Answers "is my data safe right now?"."""
+
+    def __init__(
+        self, *, membership: Membership, ledger: Ledger, catalog: Catalog, liveness: Liveness, clock: Clock
+    ) -> None:
+        self._membership = membership
+        self._ledger = ledger
+        self._catalog = catalog
+        self._liveness = liveness
+        self._clock = clock
+        self._started_s = clock.now_s()
+        self._last: Verdict | None = None
+
+    async def verdict(self, *, fresh: bool = False) -> Verdict:
+        """The verdict; computed anew if `fresh`, or if the last one is too old."""
+        last, now_s = self._last, self._clock.now_s()
+        if last is None or fresh or now_s - last.computed_at_s > FRESH_FOR_S:
+            last = self._last = await self._compute()
+        return last
+
+    async def _compute(self) -> Verdict:
+        members = self._membership.roster.members()
+        counted = await self._counted()
+        counts = dict.fromkeys((state.value for state in ORDER), 0)
+        wanted = household_promise(len(members))
+        after: EncodingId | None = None
+        while statements := await self._ledger.stripes_after(after, PAGE_STRIPES):
+            after = statements[-1].encoding
+            for state in await self._states(statements, counted):
+                counts[state.value] += 1
+        worst = next((state for state in reversed(ORDER) if counts[state.value]), State.SAFE)
+        if len(members) == 1 and worst is State.SAFE:
+            worst = State.RISK
+        if len(members) > 1 and not self._heard_lately():
+            worst = State.UNKNOWN
+        sentence = sentence_of(worst, counts=counts, promise=wanted, machines=len(members))
+        return Verdict(worst, sentence, counts, self._clock.now_s())
+
+    async def _states(
+        self, statements: Sequence[StripeStatement], counted: Mapping[PeerId, bool]
+    ) -> list[State]:
+        by_encoding = {statement.encoding: statement for statement in statements}
+        holders = await self._catalog.holders_of(sorted(by_encoding))
+        states = []
+        for encoding, statement in sorted(by_encoding.items()):
+            held = {peer: indices for peer, indices in holders[encoding].items() if counted.get(peer)}
+            promise = next((each for each in Promise if each.value == statement.promise), Promise.ANY_1)
+            states.append(stripe_state(stripe_health(statement.needed, held), promise))
+        return states
+
+    async def _counted(self) -> dict[PeerId, bool]:
+        """Whose shards count: members within their grace whose word is not too old."""
+        wall_s = self._clock.wall_s()
+        counted = {self._membership.me: True}
+        for member in self._membership.roster.members():
+            if member.peer_id == self._membership.me:
+                continue
+            positions = await self._ledger.store_positions(member.peer_id)
+            proven_s = max((position.proven_ms / 1000 for position in positions), default=0.0)
+            silent_s = wall_s - proven_s
+            within = silent_s <= min(GRACE_S.get(member.steadiness, GRACE_S["desktop"]), PROVEN_WITHIN_S)
+            counted[member.peer_id] = within or self._liveness.answers(member.peer_id)
+        return counted
+
+    def _heard_lately(self) -> bool:
+        now_s = self._clock.now_s()
+        heard = [each.heard_at_s for each in self._liveness.known().values()]
+        return now_s - max(heard, default=self._started_s) <= UNHEARD_FOR_S
