@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from spake2 import SPAKE2_A, SPAKE2_B, SPAKEError
+from spake2.ed25519_basic import NotOnCurve
 
 from p2pstore.errors import Forged, Malformed
 from p2pstore.keys.identity import KEY_BYTES, Identity, agree, in_context, verify
@@ -68,7 +69,7 @@ class Pake:
             raise Malformed("enrolment: PAKE message of a wrong length")
         try:
             shared: bytes = self._spake.finish(message)
-        except (SPAKEError, ValueError):
+        except (SPAKEError, NotOnCurve, ValueError):
             raise Malformed("enrolment: PAKE message is no group element") from None
         by_side = [self.message, message] if self._side is Side.NEWCOMER else [message, self.message]
         transcript = blake3(pack([self._nameplate, *by_side]), derive_key_context=_TRANSCRIPT_CONTEXT).digest()

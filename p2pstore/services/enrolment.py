@@ -191,7 +191,7 @@ class EnrolmentListener:
         return invitation
 
     async def wait(self, invitation: Invitation) -> Ended:
-        """How the invitation ended, once it has."""
+        """How the invitation ended, once it has and the door is closed behind it."""
         host = self._host_of(invitation)
         await host.over.wait()
         assert host.ended is not None
@@ -301,7 +301,6 @@ class EnrolmentListener:
         for effect in effects:
             if isinstance(effect, Ended):
                 host.ended = effect
-                host.over.set()
         try:
             for effect in effects:
                 await self._carry_out(host, effect, frames)
@@ -311,6 +310,7 @@ class EnrolmentListener:
                     scope.cancel()
                 with trio.CancelScope(shield=True):
                     await self._close_door_if_idle()
+                host.over.set()
 
     async def _carry_out(self, host: _Host, effect: InviterEffect, frames: FramedStream | None) -> None:
         match effect:
