@@ -15,6 +15,7 @@ from dht.seams import Address
 
 _HOST_BYTES: Final = {4: 4, 6: 16}
 _INTERNED_MAX: Final = 16384
+_IPV4_CONTACT_BYTES: Final = ID_BYTES + 1 + 4 + 2
 
 
 class Contact(Node):  # type: ignore[misc]
@@ -25,6 +26,7 @@ class Contact(Node):  # type: ignore[misc]
         long_id: the id as an integer, for distances.
         ip: numeric host.
         port: UDP port.
+        address: both.
         packed: the wire form.
     """
 
@@ -35,12 +37,8 @@ class Contact(Node):  # type: ignore[misc]
 
     def __init__(self, node_id: bytes, address: Address) -> None:
         super().__init__(node_id, *address)
+        self.address = address
         self.packed = node_id + pack_address(address)
-
-    @property
-    def address(self) -> Address:
-        """Host and port."""
-        return (self.ip, self.port)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Contact) and self.packed == other.packed
@@ -90,6 +88,10 @@ def pack_contacts(contacts: Iterable[Contact], *, bytes_max: int) -> bytes:
 
 def unpack_contacts(data: bytes, *, count_max: int) -> list[Contact]:
     """The contacts in `data`. Raises Malformed."""
+    if not len(data) % _IPV4_CONTACT_BYTES and len(data) <= count_max * _IPV4_CONTACT_BYTES:
+        pieces = [data[at : at + _IPV4_CONTACT_BYTES] for at in range(0, len(data), _IPV4_CONTACT_BYTES)]
+        if all(piece[ID_BYTES] == 4 for piece in pieces):  # the usual case, several times faster
+            return [_contact_from(piece) for piece in pieces]
     contacts: list[Contact] = []
     offset = 0
     while offset < len(data):

@@ -242,6 +242,7 @@ class Core:
         self._lost: dict[bytes, Contact] = {}
         self._verifying: set[Contact] = set()
         self._everyone: list[Contact] = []
+        self._everyone_width = 0
         self._everyone_s = float("-inf")
         self._is_rejoining = False
         self._join_through: dict[Address, None] = {}
@@ -518,6 +519,7 @@ class Core:
         self.stats.rounds_most = max(self.stats.rounds_most, lookup.rounds)
         if lookup.saw_everybody and (everyone := lookup.result(limits.LOOKUP_WIDTH_MAX)):
             self._everyone = everyone
+            self._everyone_width = lookup.width
             self._everyone_s = self._now_s
         search.finished(search)
 
@@ -557,9 +559,11 @@ class Core:
 
     def _find_node(self, ticket: int, key: bytes, count: int) -> None:
         count = min(max(count, 1), limits.LOOKUP_WIDTH_MAX)
-        if self._everyone_s >= self._now_s - limits.FRESH_S:
+        there = self._everybody()
+        if there is not None:
             self.stats.lookups_local += 1
-            self._done(ticket, self._nearest_of_all(key, count))
+            target = int.from_bytes(key)
+            self._done(ticket, sorted(there, key=lambda contact: contact.long_id ^ target)[:count])
             return
         width = max(count, self.settings.bucket_size)
         self._start(
@@ -569,14 +573,16 @@ class Core:
             ticket,
         )
 
-    def _nearest_of_all(self, key: bytes, count: int) -> list[Contact]:
-        """Without asking: a moment ago a search saw that the network is smaller than what it looked for."""
+    def _everybody(self) -> list[Contact] | None:
+        """All nodes that answered of late, if a search saw of late that there are fewer than it looked for, and not so
+        many have come since that one may have come unseen."""
+        if self._everyone_s < self._now_s - limits.FRESH_S:
+            return None
         there = {contact.id: contact for contact in self._everyone if not self._is_silent(contact)}
         for entry in self.table.entries():
             if entry.heard_s >= self._now_s - limits.FRESH_S and not entry.failures:
                 there[entry.contact.id] = entry.contact
-        target = int.from_bytes(key)
-        return sorted(there.values(), key=lambda contact: contact.long_id ^ target)[:count]
+        return list(there.values()) if len(there) < self._everyone_width else None
 
     def _find_endpoint(self, ticket: int, peer: bytes) -> None:
         search = self._search(

@@ -72,9 +72,6 @@ REPLACEMENTS_PER_BUCKET_MAX: Final = 5
 FAILURES_TO_EVICT: Final = 2
 """Requests (each sent twice) without answer until a contact leaves the table: one lost burst is not a death."""
 
-CONTACTS_PER_ADDRESS_MAX: Final = 1
-"""An address speaks for one id: a machine set up anew replaces its former self."""
-
 REPLY_TIMEOUT_FIRST_S: Final = 1.0
 """Timeout while no round trip has been measured."""
 

@@ -48,16 +48,18 @@ class Lookup:
     """The state of one lookup.
 
     Attributes:
+        width: how many nearest must have answered.
         rounds: length of the longest chain of contacts, each of which was learned from the one before and asked.
         asked: how many were asked.
     """
 
     __slots__ = (
-        "_answered", "_depth", "_parallel", "_shortlist", "_stopped", "_under_way", "asked", "rounds", "target",
+        "_answered", "_depth", "_parallel", "_shortlist", "_stopped", "_under_way", "asked", "rounds", "target", "width",
     )  # fmt: skip
 
     def __init__(self, target: bytes, seeds: Iterable[Contact], *, width: int, parallel: int) -> None:
         self.target = Node(target)
+        self.width = width
         self._shortlist = Shortlist(self.target, width)
         self._parallel = parallel
         self._answered: set[bytes] = set()

@@ -46,6 +46,9 @@ class Dht:
     """One node. Call `run` in a nursery; every question below waits at most 30 s and answers with what it found.
 
     All answers are hints: nothing is to be believed without a signature, nothing deleted because of one.
+
+    Attributes:
+        core: the machine inside, for tests and status pages.
     """
 
     def __init__(
@@ -81,7 +84,7 @@ class Dht:
         """
         self._datagrams = datagrams
         self._clock = clock
-        self._core = Core(
+        self.core = Core(
             own_id=own_id,
             public=public,
             keys=keys,
@@ -148,44 +151,51 @@ class Dht:
     @property
     def own_id(self) -> bytes:
         """Our id."""
-        return self._core.own_id
+        return self.core.own_id
 
     def contacts(self) -> list[Contact]:
         """Everybody in the routing table, nearest to us first."""
-        entries = self._core.table.nearest(int.from_bytes(self._core.own_id), len(self._core.table))
+        entries = self.core.table.nearest(int.from_bytes(self.core.own_id), len(self.core.table))
         return [entry.contact for entry in entries]
 
     @property
     def table_size(self) -> int:
         """How many are in the routing table."""
-        return len(self._core.table)
+        return len(self.core.table)
 
     @property
     def stats(self) -> Stats:
         """Counts since the start; live, not a copy."""
-        return self._core.stats
+        return self.core.stats
 
     def replace_keys(self, keys: Sequence[bytes]) -> None:
         """From now on these datagram keys, newest first. Raises Misuse."""
-        self._core.seals.replace_keys(keys)
+        self.core.seals.replace_keys(keys)
 
     # --- the loop -------------------------------------------------------------------------------------------------
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Receive, answer, wake the machine at its deadlines; until cancelled."""
         task_status.started()
-        core, clock, datagrams = self._core, self._clock, self._datagrams
+        core, clock = self.core, self._clock
         while True:
-            batch: Sequence[tuple[bytes, Address]] = ()
             self._armed_s = core.next_deadline()
             with clock.move_on_after(max(0.0, self._armed_s - clock.now_s())) as self._armed:
-                batch = await datagrams.receive()
+                await self._receive_until_due()
             self._armed = None
+            now_s = clock.now_s()
+            if core.next_deadline() <= now_s:
+                self._perform(core.handle(Woken(), now_s, clock.wall_s()))
+
+    async def _receive_until_due(self) -> None:
+        """Handle what arrives until something is due earlier than when we are woken. Most deadlines are of requests
+        that will be answered before, so re-arming for each datagram would be the larger part of the work."""
+        core, clock, datagrams = self.core, self._clock, self._datagrams
+        while core.next_deadline() >= self._armed_s:
+            batch = await datagrams.receive()
             now_s, wall_s = clock.now_s(), clock.wall_s()
             for data, source in batch:
                 self._perform(core.handle(Arrived(data, source), now_s, wall_s))
-            if core.next_deadline() <= now_s:
-                self._perform(core.handle(Woken(), now_s, wall_s))
 
     def _perform(self, effects: list[Effect]) -> None:
         for effect in effects:
@@ -199,8 +209,8 @@ class Dht:
 
     def _handle(self, event: Event) -> None:
         """An event of a caller's: the loop may sleep for longer than the machine now wants."""
-        self._perform(self._core.handle(event, self._clock.now_s(), self._clock.wall_s()))
-        if self._armed is not None and self._core.next_deadline() < self._armed_s:
+        self._perform(self.core.handle(event, self._clock.now_s(), self._clock.wall_s()))
+        if self._armed is not None and self.core.next_deadline() < self._armed_s:
             self._armed.cancel()
 
     async def _ask(self, event: Callable[[int], Event]) -> Any:

@@ -52,6 +52,7 @@ class Bucket(KBucket):  # type: ignore[misc]
     replacement_nodes: dict[bytes, Entry]
     range: tuple[int, int]
     last_updated: float
+    mask: int
 
     def __init__(self, low: int, high: int, size: int, now_s: float) -> None:
         super().__init__(low, high, size)
@@ -59,6 +60,7 @@ class Bucket(KBucket):  # type: ignore[misc]
         self.replacement_nodes = {}
         self.max_replacement_nodes = REPLACEMENTS_PER_BUCKET_MAX
         self.last_updated = now_s
+        self.mask = ~(high - low)  # keeps the bits that all ids of the block share
 
     def touch_last_updated(self) -> None:
         """Upstream reads a clock here; the table sets `last_updated` instead."""
@@ -123,30 +125,40 @@ class Table(RoutingTable):  # type: ignore[misc]
         return self.buckets[self.get_bucket_for(contact)].nodes.get(contact.id)
 
     def has_room(self, contact: Contact) -> bool:
-        """Whether `contact` would find a place, if only in reserve."""
+        """Whether `contact` would be new here and find a place, if only in reserve."""
         bucket = self.buckets[self.get_bucket_for(contact)]
-        return (
-            len(bucket) < self.ksize
-            or bucket.has_in_range(self.node)
+        return contact.id not in bucket.replacement_nodes and (
+            len(bucket.nodes) < self.ksize
             or len(bucket.replacement_nodes) < bucket.max_replacement_nodes
+            or self._may_split(bucket)
         )
 
+    def _may_split(self, bucket: Bucket) -> bool:
+        """Whether nodes in this range can be among our k nearest, all of which we are to know (the paper's
+        section 4.2: not only the bucket with our own id is split)."""
+        if bucket.has_in_range(self.node):
+            return True
+        own = self.node.long_id
+        distance = _block_distance(bucket, own)
+        nearer = sum(len(other.nodes) for other in self.buckets if _block_distance(other, own) < distance)
+        return nearer < self.ksize
+
     def add_contact(self, node: Entry) -> bool:
-        """File an entry, splitting our own bucket as needed; False if it went to the reserve."""
+        """File an entry, splitting buckets near us as needed; False if it went to the reserve."""
         while True:
             index = self.get_bucket_for(node)
             bucket = self.buckets[index]
-            if len(bucket) >= self.ksize and node.id not in bucket.nodes and bucket.has_in_range(self.node):
+            if len(bucket.nodes) >= self.ksize and node.id not in bucket.nodes and self._may_split(bucket):
                 self.split_bucket(index)
                 continue
             return bucket.add_node(node)
 
     def heard(self, contact: Contact, *, rtt_s: float | None, now_s: float) -> None:
-        """`contact` answered us: enter or refresh it. Another id at the same address makes room for it."""
+        """`contact` answered us: enter or refresh it. One address cannot fill a bucket: its former id makes room."""
         bucket = self.buckets[self.get_bucket_for(contact)]
         entry = bucket.nodes.get(contact.id) or bucket.replacement_nodes.get(contact.id)
         if entry is None:
-            for former in [other for other in self.entries() if other.contact.address == contact.address]:
+            for former in [other for other in bucket.nodes.values() if other.contact.address == contact.address]:
                 self.remove_contact(former)
             self.add_contact(Entry(contact, now_s, 0.0 if rtt_s is None else rtt_s))
             return
@@ -177,7 +189,7 @@ class Table(RoutingTable):  # type: ignore[misc]
         if len(self.buckets) == 1:
             blocks = self.buckets
         else:
-            blocks = sorted(self.buckets, key=lambda bucket: _block_distance(bucket, target))
+            blocks = sorted(self.buckets, key=lambda bucket: (bucket.range[0] ^ target) & bucket.mask)
         found: list[Entry] = []
         for bucket in blocks:
             found += sorted(bucket.nodes.values(), key=lambda entry: entry.contact.long_id ^ target)
@@ -207,5 +219,4 @@ class Table(RoutingTable):  # type: ignore[misc]
 
 
 def _block_distance(bucket: Bucket, target: int) -> int:
-    low, high = bucket.range
-    return (low ^ target) & ~(high - low)
+    return (bucket.range[0] ^ target) & bucket.mask

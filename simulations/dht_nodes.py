@@ -13,6 +13,7 @@ import trio
 from blake3 import blake3
 
 from dht import Address, Clock, Contact, Dht, Settings
+from dht.contacts import contact_of
 from simulations.clock import SimulatedClock
 from simulations.datagrams import DatagramNetwork, DatagramWeather, SimulatedDatagrams
 
@@ -112,6 +113,17 @@ class DhtWorld:
                         nursery.start_soon(node.dht.bootstrap, [self.rng.choice(earlier).address])
             added += wave
         return added
+
+    def acquaint(self, *, neighbours: int = 30, others: int = 100) -> None:
+        """Give everybody at once the table that hours of life would: who is near in id order, and a random sample."""
+        by_id = sorted(self.nodes, key=lambda node: node.id)
+        contacts = [contact_of(node.id, node.address) for node in by_id]
+        now_s = self.clock.now_s()
+        for number, node in enumerate(by_id):
+            around = contacts[max(0, number - neighbours) : number + neighbours + 1]
+            for contact in around + self.rng.sample(contacts, min(others, len(contacts))):
+                if contact.id != node.id:
+                    node.dht.core.table.heard(contact, rtt_s=None, now_s=now_s)
 
     def nearest(self, key: bytes, count: int, *, but: SimulatedNode | None = None) -> list[bytes]:
         """The ids of the truly nearest nodes that are alive and can be reached, without `but`."""
