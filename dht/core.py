@@ -292,6 +292,11 @@ class Core:
             heapq.heappop(deadlines)
         return self._maintain_s
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request and no search is under way."""
+        return not self._calls and not self._searches
+
     def _woken(self) -> None:
         while self._deadlines and self._deadlines[0][0] <= self._now_s:
             deadline_s, _, nonce = heapq.heappop(self._deadlines)
@@ -714,7 +719,10 @@ class Core:
         stale_s = self._now_s - limits.PING_AFTER_S
         doubtful = [entry for entry in self.table.entries() if entry.failures or entry.heard_s < stale_s]
         doubtful.sort(key=lambda entry: (entry.heard_s, entry.contact.id))
-        for entry in doubtful[: limits.PINGS_PER_ROUND]:
+        doubted = doubtful[: limits.PINGS_PER_ROUND]
+        if doubted:  # and one that ought to answer: if it does, silence is not our own link's fault
+            doubted.append(max(self.table.entries(), key=lambda entry: (entry.heard_s, entry.contact.id)))
+        for entry in doubted:
             self._call(entry.contact.address, entry.contact, Kind.PING, b"", _ignore)
         if self._lost:
             lost_id = next(iter(self._lost))

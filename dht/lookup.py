@@ -54,7 +54,8 @@ class Lookup:
     """
 
     __slots__ = (
-        "_answered", "_depth", "_parallel", "_shortlist", "_stopped", "_under_way", "asked", "rounds", "target", "width",
+        "_answered", "_depth", "_parallel", "_shortlist", "_stopped", "_under_way",
+        "asked", "rounds", "target", "width",
     )  # fmt: skip
 
     def __init__(self, target: bytes, seeds: Iterable[Contact], *, width: int, parallel: int) -> None:
