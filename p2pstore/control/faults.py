@@ -327,6 +327,8 @@ def fault_of(error: BaseException) -> Fault:
             return next((fault for fault in leaves if fault.code != "internal"), leaves[0])
         case Failure():
             return error.fault
+        case errors.PathFault():
+            return _path_fault(error.code, b"/" + b"/".join(error.path))
         case errors.TooFewShards():
             return Fault(
                 "unreadable",
@@ -352,6 +354,25 @@ def fault_of(error: BaseException) -> Fault:
         str(error)[:500],
         ("p2pstore doctor",),
     )
+
+
+def _path_fault(code: str, path: bytes) -> Fault:
+    match code:
+        case "not-found":
+            return not_found(path).fault
+        case "taken":
+            return already_there(path).fault
+        case "is-a-folder":
+            return is_a_folder(path).fault
+        case "not-a-folder":
+            return not_a_folder(path).fault
+        case "not-empty":
+            return Fault(code, f"{shown_path(path)} is not empty", "add -r to mean all of it", (), exits.REFUSED)
+        case "changed":
+            return Fault(code, f"{shown_path(path)} changed meanwhile", "look again, and repeat", (), exits.BUSY)
+        case "inside-itself":
+            return Fault(code, f"{shown_path(path)} cannot be moved into itself", "", (), exits.USAGE)
+    return Fault(code, f"{shown_path(path)}: {code}", "", (), exits.USAGE)
 
 
 def _os_fault(error: OSError) -> Fault:

@@ -151,7 +151,7 @@ def test_on_a_terminal_init_asks_shows_the_words_once_and_asks_some_back(
     home: Path, setup: FakeSetup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     screen, out = Screen(), Screen()
-    person = Person(screen, {"This machine's name": "", "Where it stands": "cabin", "Disk to give": "20G"})
+    person = Person(screen, {"This machine's name": "", "Where it stands": "cabin", "Disk to give": "20G", "The household": ""})
     monkeypatch.setattr(sys, "stdin", person)
     monkeypatch.setattr(sys, "stdout", out)
     monkeypatch.setattr(sys, "stderr", screen)
@@ -178,7 +178,7 @@ def test_a_size_that_is_none_is_asked_for_again(
             self.answers["Disk to give"] = "20G"
             return answer
 
-    person = Hesitant(screen, {"Disk to give": "much"})
+    person = Hesitant(screen, {"Disk to give": "much", "The household": "Meyer"})
     monkeypatch.setattr(sys, "stdin", person)
     monkeypatch.setattr(sys, "stderr", screen)
     assert main(["init", "--home", str(home), "--name", "n", "--site", "s"]) == 0

@@ -101,10 +101,14 @@ class FakeDaemon:
             "version": "0.1.0",
             "since": 1_700_000_000.0,
             "uptime_s": 61.0,
-            "store": {"given": 20_000_000_000, "used": 1_500_000, "free": 19_998_500_000, "shards": 12, "state": "ok"},
+            "store": {
+                "given": 20_000_000_000, "used": 1_500_000, "free": 19_998_500_000, "shards": 12, "damaged": 0,
+                "state": "accepting",
+            },
             "peers": [PEER, {**PEER, "name": "attic", "state": "away", "rtt_ms": 1.25, "last_heard_s": 400.0}],
             "verdict": {"state": self.state, "sentence": "every file survives any one machine"},
             "transfers": [],
+            "owed": 0,
             "kernel": "isa-l",
         }
 
@@ -112,7 +116,8 @@ class FakeDaemon:
         return {"peers": [PEER]}
 
     async def op_invite(self, call: Call) -> Any:
-        return {"code": "7-guitar-sunset", "expires_s": call.args["ttl_s"], "address": "127.0.0.1:7702"}
+        role, expires_s = call.args["role"], call.args["ttl_s"]
+        return {"code": "7-guitar-sunset", "expires_s": expires_s, "address": "127.0.0.1:7700", "role": role}
 
     async def op_invite_wait(self, call: Call) -> Any:
         return {"name": "attic", "peer_id": "ef" * 32}
@@ -136,7 +141,7 @@ class FakeDaemon:
         for phase, sent in (("counting", 0), ("sending", total), ("done", total)):
             call.report(
                 {
-                    "type": "progress", "phase": phase, "files_total": len(found), "bytes_total": total,
+                    "type": "progress", "verb": "put", "phase": phase, "files_total": len(found), "bytes_total": total,
                     "files_done": 0, "bytes_sent": sent, "bytes_safe": sent, "total_known": phase != "counting",
                     "current": found[0][0],
                 }
@@ -145,7 +150,7 @@ class FakeDaemon:
             self.tree[path] = Node("file", data)
         answer = {
             "files": len(found), "bytes": total, "level": args["ack"], "state": "safe",
-            "sentence": "survives any one machine", "failed": [], "seconds": 0.5, "below_level": 0,
+            "sentence": "survives any one machine", "failed": [], "seconds": 0.5, "below_level": 0, "owed_stripes": 0,
         }
         return answer | self.put_answer
 
@@ -192,8 +197,6 @@ class FakeDaemon:
     async def op_tree(self, call: Call) -> Any:
         prefix = call.args["path"].rstrip(b"/") + b"/"
         entries = [self._entry(p) | {"path": p} for p in sorted(self.tree) if p != b"/" and p.startswith(prefix)]
-        for entry in entries:
-            del entry["name"]
         await call.emit({"entries": entries})
 
     async def op_mkdir(self, call: Call) -> Any:
@@ -217,7 +220,7 @@ class FakeDaemon:
     async def op_where(self, call: Call) -> Any:
         self._find(call.args["path"])
         shards = [
-            {"index": i, "peer": f"peer{i}", "store": "00" * 16, "state": "held", "verified_at": 1_700_000_000.0 * i}
+            {"index": i, "peer": f"peer{i}", "peer_id": "00" * 32, "state": "here", "verified_at": 1_700_000_000.0 * i}
             for i in range(3)
         ]
         chunk = {"index": 0, "offset": 0, "length": 9000, "encoding": "12" * 32, "needed": 2, "shards": shards}
@@ -225,7 +228,10 @@ class FakeDaemon:
 
     async def op_safe(self, call: Call) -> Any:
         folder = {"path": b"/Photos", "state": self.state, "sentence": "survives 1"}
-        return {"state": self.state, "sentence": "all well", "folders": [folder], "counts": {self.state: 12}}
+        counts = {self.state: 12}
+        return {
+            "state": self.state, "sentence": "all well", "folders": [folder], "counts": counts, "computed_s": 0.0
+        }
 
     async def op_doctor(self, call: Call) -> Any:
         checks = [{"name": "clock", "state": "ok", "what": "within 1 s of the others", "fix": None}]

@@ -17,7 +17,7 @@ from p2pstore.cli.session import Session
 from p2pstore.cli.verb import Verb
 from p2pstore.control import exits
 from p2pstore.control.faults import Failure, Fault
-from p2pstore.errors import Forged, Malformed
+from p2pstore.errors import Forged, Malformed, TimedOut, Unreachable
 
 T = TypeVar("T")
 
@@ -32,6 +32,7 @@ JOIN_TIMEOUT_S: Final = 60.0
 
 DEFAULT_SIZE: Final = "20G"
 DEFAULT_SITE: Final = "home"
+DEFAULT_HOUSEHOLD: Final = "household"
 
 _SIZE = Converted("size", text.parse_size)
 _DURATION = Converted("duration", text.parse_duration)
@@ -40,7 +41,7 @@ _STEADINESS = click.Choice(["always-on", "desktop", "laptop"])
 
 @click.command(cls=Verb)
 @click.option("--name", metavar="NAME", help="This machine's name.")
-@click.option("--household", metavar="NAME", default="household", show_default=True, help="The household's name.")
+@click.option("--household", metavar="NAME", help="The household's name  [default: household]")
 @click.option("--site", metavar="SITE", help="Where this machine stands, e.g. home.")
 @click.option("--size", "size_bytes", metavar="SIZE", type=_SIZE, help="Disk to give, e.g. 20G.")
 @click.option("--steadiness", type=_STEADINESS, default="desktop", show_default=True, help="When this machine is on.")
@@ -50,7 +51,7 @@ def init(
     session: Session,
     *,
     name: str | None,
-    household: str,
+    household: str | None,
     site: str | None,
     size_bytes: int | None,
     steadiness: str,
@@ -64,6 +65,9 @@ def init(
     name = _answer(session, "--name", name, "This machine's name", _host_name(), str)
     site = _answer(session, "--site", site, "Where it stands", DEFAULT_SITE, str)
     size_bytes = _answer(session, "--size", size_bytes, "Disk to give", DEFAULT_SIZE, text.parse_size)
+    if session.interactive:
+        household = _answer(session, "--household", household, "The household's name", DEFAULT_HOUSEHOLD, str)
+    household = DEFAULT_HOUSEHOLD if household is None else household
     if kit_file is None and not session.interactive:
         raise _missing("--kit-file")
     kit = _KitFile(Path(kit_file), session.home) if kit_file is not None else None
@@ -173,6 +177,10 @@ def join(
             steadiness=steadiness,
             timeout_s=session.timeout_s or JOIN_TIMEOUT_S,
         )
+    except (Unreachable, TimedOut) as error:
+        what = "the machine that invited does not answer" + (f" at {at[0]}:{at[1]}" if at else "")
+        why = str(error) or "its daemon is not running, or the code has run out"
+        raise Failure(Fault("unreachable", what, why, ("p2pstore invite",), exits.TOO_FEW_MACHINES)) from error
     except (Forged, Malformed) as error:
         # Who does not know the code cannot prove that it made the invitation: a wrong code, or somebody in between.
         what, why = "that machine did not prove that it made this code", "mistyped, or another machine answered"

@@ -1,0 +1,72 @@
+"""Every verb against real daemons: the fake of the other tests says what the real one says."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from p2pstore.control import exits
+from tests.cli.running_cli import Cli, Ran
+from tests.cli.schema import load, problems
+
+pytestmark = pytest.mark.daemons
+
+
+@pytest.fixture
+def homes(home: Path, cli: Cli) -> Iterator[tuple[Path, Path]]:
+    """Two homes; their daemons are stopped in the end."""
+    other = home.parent / "other"
+    yield home, other
+    for one in (home, other):
+        cli("down", "--home", str(one))
+
+
+def test_every_verb_of_a_household_of_two(homes: tuple[Path, Path], cli: Cli) -> None:
+    first, second = homes
+    root = first.parent
+    odd = b"/files/caf\xe9\n"
+
+    def run(home: Path, verb: str, *arguments: str | bytes, stdin: bytes = b"", code: int = 0) -> Ran:
+        ran = cli("--json", verb, *arguments, "--home", str(home), stdin=stdin)
+        assert ran.code == code, ran
+        assert problems(ran.last, load("error" if ran.last["type"] == "error" else verb)) == []
+        return ran
+
+    run(first, "init", "--name", "nas", "--site", "home", "--size", "1G", "--kit-file", str(root / "kit"))
+    run(first, "up", "--listen", "127.0.0.1")
+    invited = run(first, "invite", "--no-wait").last
+    run(second, "join", invited["code"], "--at", invited["address"], "--name", "attic")
+    run(second, "up", "--listen", "127.0.0.1")
+    assert run(second, "up").last["already_running"] is True
+    assert {peer["name"] for peer in run(first, "peers").last["peers"]} == {"nas", "attic"}
+    assert run(second, "status").last["household"] == "household"
+
+    (root / "files").mkdir()
+    (root / "files" / "large").write_bytes(os.urandom(2_000_000))
+    Path(os.fsdecode(os.fsencode(root) + odd)).write_bytes(b"odd")
+    ran = run(first, "put", "-r", str(root / "files"), "/", "--progress=json")
+    assert (ran.last["files"], ran.last["failed"]) == (2, [])
+    run(first, "put", "-", "/piped", stdin=b"from a pipe")
+    assert {entry["name"] for entry in run(second, "ls").last["entries"]} == {"files", "piped"}
+    assert len(run(second, "tree", "/").last["entries"]) == 4
+    assert run(second, "cat", odd).last["base64"] == "b2Rk"
+    run(second, "get", "-r", "/files", str(root / "back"))
+    assert (root / "back" / "large").read_bytes() == (root / "files" / "large").read_bytes()
+    assert run(first, "where", "/files/large").last["chunks"]
+    assert run(first, "where", odd).last["inline"] is True
+    run(first, "safe", code=exits.VERDICTS[run(first, "status").last["verdict"]["state"]])
+    assert run(first, "doctor").last["checks"]
+    run(first, "mkdir", "-p", "/a/b")
+    run(first, "mv", "/piped", "/a/b/")
+    assert cli("cat", "/a/b/piped", "--home", str(first)).out == b"from a pipe"
+    run(first, "rm", "/a", code=exits.USAGE)
+    run(first, "rm", "-r", "/a")
+    run(first, "get", "/a", str(root / "x"), code=exits.NOT_FOUND)
+    run(first, "put", str(root / "missing"), "/m", code=exits.NOT_FOUND)
+    run(first, "cat", "/files", code=exits.USAGE)
+    assert run(first, "version").last["daemon"]["version"]
+    assert run(first, "down").last["clean"] is True
+    run(first, "status", code=exits.NOT_RUNNING)
