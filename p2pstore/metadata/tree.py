@@ -231,11 +231,15 @@ def arrange(
         peer_name: for the names of conflict copies.
         is_taken: whether another entry of the folder has this name.
     """
-    only_tombstones = {held.version.entry for held in versions}
+    by_entry: dict[EntryId, list[Held]] = {}
     for held in versions:
-        if not held.version.deleted:
-            only_tombstones.discard(held.version.entry)
-    shown = [held for held in versions if not held.version.deleted or held.version.entry in only_tombstones]
+        by_entry.setdefault(held.version.entry, []).append(held)
+    shown: list[Held] = []
+    for members in by_entry.values():
+        first = winner(members)
+        # a folder's version says nothing that a file's does not replace; what was in it has its own place
+        others = (held for held in members if not held.version.deleted and held.version.kind is not Kind.FOLDER)
+        shown.extend([first, *(held for held in others if held is not first)])
     groups: dict[tuple[int, bytes], list[Held]] = {}
     for held in sorted(shown, key=lambda held: (held.version.kind is Kind.FOLDER, rank(held)), reverse=True):
         groups.setdefault((int(held.version.kind), content_key(held.version)), []).append(held)
