@@ -12,7 +12,7 @@ from typing import Final
 
 from p2pstore.control import exits
 from p2pstore.control.faults import Failure, Fault
-from p2pstore.control.paths import READY_VARIABLE, private_folder
+from p2pstore.control.paths import READY_VARIABLE, private_folder, socket_paths
 
 BACKLOG: Final = 64
 """Connections that may wait to be accepted."""
@@ -49,6 +49,24 @@ def listening(path: Path) -> Iterator[socket.socket]:
     finally:
         lock.unlink(missing_ok=True)
         os.close(lock_fd)
+
+
+def remove_left_socket(home: Path) -> None:
+    """Remove the socket that a killed daemon of `home` left, before `home` itself is removed. Leaves one in use alone.
+
+    Not for a home whose daemon may be starting just now: it would find its lock taken for a moment.
+    """
+    for path in socket_paths(home):
+        lock = path.with_suffix(".lock")
+        if not lock.exists():
+            continue
+        try:
+            descriptor = _locked(lock)
+        except Failure:
+            continue
+        path.unlink(missing_ok=True)
+        lock.unlink(missing_ok=True)
+        os.close(descriptor)
 
 
 def _locked(lock: Path) -> int:

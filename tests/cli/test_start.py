@@ -151,7 +151,8 @@ def test_on_a_terminal_init_asks_shows_the_words_once_and_asks_some_back(
     home: Path, setup: FakeSetup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     screen, out = Screen(), Screen()
-    person = Person(screen, {"This machine's name": "", "Where it stands": "cabin", "Disk to give": "20G", "The household": ""})
+    answers = {"This machine's name": "", "Where it stands": "cabin", "Disk to give": "20G", "The household": ""}
+    person = Person(screen, answers)
     monkeypatch.setattr(sys, "stdin", person)
     monkeypatch.setattr(sys, "stdout", out)
     monkeypatch.setattr(sys, "stderr", screen)

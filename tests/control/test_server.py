@@ -27,6 +27,7 @@ from p2pstore.control.frames import (
     Want,
     encode,
 )
+from p2pstore.control.listening import remove_left_socket
 from p2pstore.control.paths import READY_VARIABLE, private_folder, socket_path, socket_paths
 from p2pstore.control.server import Call, ClientGone, ControlServer
 from p2pstore.control.topics import Topics
@@ -332,6 +333,21 @@ async def test_a_second_daemon_is_refused_and_a_socket_left_by_a_crash_replaced(
         with pytest.raises(Failure) as caught:
             await ControlServer({}).run(path)
         assert caught.value.fault.code == "already-running"
+        await connect(path)
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_a_killed_daemon_left_can_be_removed_and_a_living_one_is_left_alone(home: Path) -> None:
+    path = socket_path(home)
+    private_folder(path.parent)
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    path.with_suffix(".lock").touch()
+    remove_left_socket(home)
+    assert list(path.parent.iterdir()) == []
+    async with trio.open_nursery() as nursery:
+        await nursery.start(ControlServer({}).run, path)
+        remove_left_socket(home)
         await connect(path)
         nursery.cancel_scope.cancel()
 

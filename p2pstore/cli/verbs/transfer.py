@@ -90,7 +90,8 @@ def put_lines(session: Session, result: Mapping[str, Any]) -> list[str]:
     if result["sentence"]:
         lines.append(result["sentence"])
     if result["below_level"]:
-        lines.append(f"{text.count(result['below_level'], 'file')} below the level asked for; reached: {result['level']}")
+        below = text.count(result["below_level"], "file")
+        lines.append(f"{below} below the level asked for; reached: {result['level']}")
         lines.append("  the daemon goes on placing; watch: p2pstore safe")
     return lines
 
