@@ -60,16 +60,15 @@ class MulticastBeacon:
         self._indexes = [socket.if_nametoindex(name) for name in names]
         self._group = group
         self._port = port
-        self._voice = trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        only_here = set(names) <= set(loopback_interfaces())
+        self._voice = trio.socket.from_stdlib_socket(_speaking_socket(only_here=only_here))
         self._ear = self._voice
-        try:
-            self._voice.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 1)
-            self._voice.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 1)
-            if listen:
+        if listen:
+            try:
                 self._ear = self._listening_socket()
-        except BaseException:
-            self.close()
-            raise
+            except BaseException:
+                self._voice.close()
+                raise
 
     def _listening_socket(self) -> trio.socket.SocketType:
         raw = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -129,3 +128,17 @@ class MulticastBeacon:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _speaking_socket(*, only_here: bool) -> socket.socket:
+    raw = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        raw.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 1)
+        raw.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 1)
+        # Left to itself, Linux sends on the loopback interface from the machine's outer address, where a daemon that
+        # listens on 127.0.0.1 cannot be dialled.
+        raw.bind(("127.0.0.1" if only_here else "", 0))
+    except BaseException:
+        raw.close()
+        raise
+    return raw
