@@ -14,11 +14,14 @@ may consume that edge. So (facts/transport.md: the first version deadlocked with
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import trio
 import zmq
 
 from p2pstore.packing import Buffer
+
+_READABLE: Final = int(zmq.POLLIN)
 
 
 class TrioSocket:
@@ -54,7 +57,7 @@ class TrioSocket:
             try:
                 parts: list[zmq.Frame] = self._raw.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
-                if not self._look() & zmq.POLLIN:
+                if not self._look() & _READABLE:
                     await self._receivers.park()
             else:
                 self._look()
@@ -98,6 +101,6 @@ class TrioSocket:
         if self._closed:
             return 0
         events = int(self._raw.get(zmq.EVENTS))
-        if events & zmq.POLLIN:
+        if events & _READABLE:
             self._receivers.unpark()
         return events

@@ -114,16 +114,16 @@ class LinkedNetwork(ABC):
         """
         assert self._nursery is None, "one run at a time"
         self._handler = handler
+        cannot_listen: OSError | None = None
         try:
             async with trio.open_nursery() as nursery:
-                self._bound = await self._open_links(nursery, listen)
-                self._nursery = nursery
                 try:
-                    self._keep()
-                    task_status.started(self._bound)
-                    await trio.sleep_forever()
-                finally:
-                    self._nursery = None
+                    self._bound = await self._open_links(nursery, listen)
+                except OSError as error:
+                    cannot_listen = error
+                    nursery.cancel_scope.cancel()
+                else:
+                    await self._stay(nursery, task_status)
         finally:
             self._bound = None
             self._keepers.clear()
@@ -133,6 +133,17 @@ class LinkedNetwork(ABC):
                 self._changed(target)
             with trio.CancelScope(shield=True):
                 await self._close_links()
+        if cannot_listen is not None:
+            raise cannot_listen
+
+    async def _stay(self, nursery: trio.Nursery, task_status: trio.TaskStatus[Bound | None]) -> None:
+        self._nursery = nursery
+        try:
+            self._keep()
+            task_status.started(self._bound)
+            await trio.sleep_forever()
+        finally:
+            self._nursery = None
 
     async def request(
         self, peer: PeerId, message: Message, *, plane: Plane = Plane.CONTROL, timeout_s: float = 15.0

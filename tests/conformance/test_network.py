@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from functools import partial
 
 import pytest
 import trio
@@ -266,7 +267,7 @@ async def test_payload_bytes_in_flight_stay_within_the_window_and_go_in_order(wo
     async with trio.open_nursery() as nursery:
         for n in range(20):
             message = Message("put", {"n": n}, bytes(256 * KIB))
-            nursery.start_soon(lambda message=message: ben.request(ANNA, message, plane=Plane.BULK))
+            nursery.start_soon(partial(ben.request, ANNA, message, plane=Plane.BULK))
     assert most <= MIB
     assert sorted(order) == list(range(-1, 20))
 
@@ -274,7 +275,7 @@ async def test_payload_bytes_in_flight_stay_within_the_window_and_go_in_order(wo
     async with trio.open_nursery() as nursery:
         for n in range(20):
             message = Message("put", {"n": n}, bytes(MIB))
-            nursery.start_soon(lambda message=message: ben.request(ANNA, message, plane=Plane.BULK))
+            nursery.start_soon(partial(ben.request, ANNA, message, plane=Plane.BULK))
             await trio.testing.wait_all_tasks_blocked(0.001)
     assert order == list(range(20))
     payload = bytes(2 * MIB)
@@ -458,7 +459,7 @@ async def test_pings_stay_fast_beside_large_payloads(world: World) -> None:
         async with trio.open_nursery() as transfers:
             for _ in range(4):
                 message = Message("echo", {}, payload)
-                transfers.start_soon(lambda message=message: ben.request(ANNA, message, plane=Plane.BULK, timeout_s=60))
+                transfers.start_soon(partial(ben.request, ANNA, message, plane=Plane.BULK, timeout_s=60))
         nursery.cancel_scope.cancel()
     assert sorted(pings)[len(pings) // 2] < 0.1
 
@@ -491,7 +492,7 @@ async def test_nothing_is_lost_or_doubled_under_random_cancellation(world: World
                 reply = await network.request(peer, Message("ask", args, payload), plane=plane)
                 assert reply.args["name"] == args["name"]
                 assert reply.payload == payload
-                answered[args["name"]] += 1
+                answered[reply.args["name"]] += 1
             ended["cancelled" if scope.cancelled_caught else "answered"] += 1
 
     async with trio.open_nursery() as nursery:

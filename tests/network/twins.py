@@ -127,7 +127,8 @@ class _Roster:
                 await network.run(handler, listen=listen, task_status=task_status)
             stopped.set()
 
-        return await self.nursery.start(run)
+        bound: Bound | None = await self.nursery.start(run)
+        return bound
 
 
 class ZmqWorld(_Roster):
@@ -164,8 +165,8 @@ class ZmqWorld(_Roster):
                 for proxy in self._proxies[name]:
                     await self.nursery.start(proxy.run)
                 ports = [proxy.port for proxy in self._proxies[name]]
-            addresses = [(f"127.0.0.1:{port}",) for port in ports]
-            self._endpoints[me] = PeerEndpoint(*addresses, curve_public=self._pairs[name][0])
+            control, bulk = [(f"127.0.0.1:{port}",) for port in ports]
+            self._endpoints[me] = PeerEndpoint(control, bulk, self._pairs[name][0])
         return network
 
     def _directory(self, peer: PeerId) -> PeerEndpoint | None:
