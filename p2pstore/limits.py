@@ -256,6 +256,10 @@ STORE_QUEUE_BYTES: Final = 64 * MIB
 """Bytes of shards waiting for a group commit or in one; more wait at the door. One fdatasync per 16 MiB already gives
 the disk's speed (facts), so half of this in flight and half behind it keeps the disk busy."""
 
+GROUP_COMMIT_BYTES_MAX: Final = 16 * MIB
+"""Shards in one group commit: from here on a larger one is no faster (facts), and while it is synced the hashes of the
+next are checked."""
+
 STORE_QUEUE_ITEM_BYTES_MIN: Final = 4 * KIB
 """What the smallest change counts for in that queue: its length is bounded too (16,384 changes)."""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from p2pstore.errors import Busy, DatabaseDamaged, NoSpace
+from p2pstore.limits import KIB
 from p2pstore.packing import Buffer
 from p2pstore.seams.disk import Row
 
@@ -20,6 +21,10 @@ _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 BUFFERS_PER_WRITE_MAX: Final = 1024
 """IOV_MAX of Linux and macOS: one pwritev takes no more buffers."""
+
+BYTES_PER_WRITE_MAX: Final = 512 * KIB
+"""One pwritev of 32 MiB took up to ten times as long as 64 of 512 KiB (Linux 6.18, ext4): the kernel looks for ever
+larger runs of free memory to cache a larger write in."""
 
 STATEMENTS_CACHED: Final = 128
 """Prepared statements that SQLite keeps per database; a ledger has some dozens."""
@@ -44,6 +49,25 @@ def _sync_descriptor(descriptor: int) -> None:
         os.fdatasync(descriptor)
 
 
+def _pieces(buffers: Sequence[Buffer]) -> Iterator[list[memoryview]]:
+    """The same bytes in runs that each fit one call of pwritev."""
+    piece: list[memoryview] = []
+    room = BYTES_PER_WRITE_MAX
+    for buffer in buffers:
+        view = memoryview(buffer).cast("B")
+        while len(view):
+            part = view[:room]
+            piece.append(part)
+            view = view[len(part) :]
+            room -= len(part)
+            if not room or len(piece) == BUFFERS_PER_WRITE_MAX:
+                yield piece
+                piece = []
+                room = BYTES_PER_WRITE_MAX
+    if piece:
+        yield piece
+
+
 class RealFile:
     """A DiskFile over a file descriptor."""
 
@@ -65,25 +89,19 @@ class RealFile:
 
     def write(self, offset: int, buffers: Sequence[Buffer]) -> None:
         with _full_disk_named():
-            for start in range(0, len(buffers), BUFFERS_PER_WRITE_MAX):
-                offset = self._write_some(offset, buffers[start : start + BUFFERS_PER_WRITE_MAX])
+            for piece in _pieces(buffers):
+                offset = self._write_piece(offset, piece)
 
-    def _write_some(self, offset: int, buffers: Sequence[Buffer]) -> int:
-        """Write at most IOV_MAX buffers, however often the kernel stops half-way; the offset after them."""
-        wanted = sum(memoryview(buffer).nbytes for buffer in buffers)
-        written = os.pwritev(self._descriptor, buffers, offset)
-        while written < wanted:
-            rest: list[Buffer] = []
-            skip = written
-            for buffer in buffers:
-                view = memoryview(buffer).cast("B")
-                if skip >= view.nbytes:
-                    skip -= view.nbytes
-                    continue
-                rest.append(view[skip:])
-                skip = 0
-            written += os.pwritev(self._descriptor, rest, offset + written)
-        return offset + written
+    def _write_piece(self, offset: int, buffers: list[memoryview]) -> int:
+        """Write what fits one call, however often the kernel stops half-way; the offset after it."""
+        while buffers:
+            written = os.pwritev(self._descriptor, buffers, offset)
+            offset += written
+            while buffers and written >= len(buffers[0]):
+                written -= len(buffers.pop(0))
+            if written:
+                buffers[0] = buffers[0][written:]
+        return offset
 
     def size(self) -> int:
         return os.fstat(self._descriptor).st_size

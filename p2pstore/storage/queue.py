@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import trio
 
 from p2pstore.errors import Unavailable
-from p2pstore.limits import STORE_QUEUE_BYTES, STORE_QUEUE_ITEM_BYTES_MIN
+from p2pstore.limits import GROUP_COMMIT_BYTES_MAX, STORE_QUEUE_BYTES, STORE_QUEUE_ITEM_BYTES_MIN
 from p2pstore.storage.entries import Alteration
 from p2pstore.storage.shelf import Outcome
 
@@ -80,15 +81,33 @@ class CommitQueue:
         return caller.outcomes
 
     async def take(self) -> list[Waiting]:
-        """Wait until somebody waits or `wake` is called; then all who wait."""
+        """Wait until somebody waits or `wake` is called; then those who wait, as many as fit one group commit."""
         await self._filled.wait()
-        self._filled = trio.Event()
-        taken, self._queue = self._queue, []
+        size = count = 0
+        for caller in self._queue:
+            size += caller.size
+            if count and size > GROUP_COMMIT_BYTES_MAX:
+                break
+            count += 1
+        taken, self._queue = self._queue[:count], self._queue[count:]
+        if not self._queue:
+            self._filled = trio.Event()
         return taken
 
     def wake(self) -> None:
         """Let `take` return, with nobody if nobody waits."""
         self._filled.set()
+
+    @contextmanager
+    def settling(self, callers: Sequence[Waiting]) -> Iterator[None]:
+        """If the block ends by an exception, tell those of `callers` who were not told anything that it failed."""
+        try:
+            yield
+        except BaseException:
+            for caller in callers:
+                if not caller.done.is_set():
+                    self.settle(caller, [Unavailable("the store is closing")] * len(caller.alterations))
+            raise
 
     def settle(self, caller: Waiting, outcomes: Sequence[Outcome]) -> None:
         """Tell a caller what became of its changes."""

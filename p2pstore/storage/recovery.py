@@ -9,15 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from p2pstore.errors import DiskAsleep
 from p2pstore.seams.disk import Disk, DiskFile
 from p2pstore.storage.entries import NO_PACK, Entry, ShardState
 from p2pstore.storage.index import Index
 from p2pstore.storage.packs import PACKS_FOLDER, pack_name, pack_numbers
-from p2pstore.storage.records import PACK_HEADER_BYTES, RecordKind, StoreKey, other_store
+from p2pstore.storage.records import GROUP_ALIGN_BYTES, PACK_HEADER_BYTES, RecordKind, StoreKey, other_store
 from p2pstore.storage.scan import Found, scan_pack
 from p2pstore.storage.space import PackUse
+
+_UNCOUNTED: Final = -1
+"""Living bytes of a pack that was just indexed, until all are counted anew; a death may delay that to the next time."""
 
 
 @dataclass(slots=True)
@@ -70,7 +74,7 @@ class _Recovery:
         self._known = index.packs()
         self._damaged: list[tuple[int, Found]] = []
         self._lengths: dict[int, int] = {}  # of packs that hold damage or lost their end; written with that
-        self._touched = False
+        self._touched = any(use.live_bytes == _UNCOUNTED for use in self._known.values())
 
     def run(self) -> Iterator[None]:
         self._report.last_stamp = self._index.last_stamp()
@@ -106,21 +110,22 @@ class _Recovery:
         last = pack == self._numbers[-1]
         found = list(scan_pack(file, self._key, pack, start))
         self._report.scanned_bytes += size - start
+        self._report.last_stamp = max([self._report.last_stamp, *(item.record.stamp for item in found)])
+        if last:
+            whole = _without_torn_end(found)
+            if not self._rebuilding:
+                end = max((item.end for item in whole), default=start)
+                self._report.cut_bytes += size - end
+                if not end:
+                    self._disk.remove(pack_name(pack))  # its first group commit never ended
+                    self._disk.sync_folder(PACKS_FOLDER)
+                    return
+                if end < size:
+                    file.truncate(end)
+                    size = end
+                found = whole
         intact = [item for item in found if item.intact]
-        # A damaged record was acknowledged only if the next group commit came to be written: each waits for the sync
-        # of the one before. In the last group of the last pack it is torn, most likely, and nobody was told of it.
-        last_group = max((item.record.group_block for item in found), default=0)
-        damaged = [item for item in found if not item.intact and (not last or item.record.group_block < last_group)]
-        if last and not self._rebuilding:
-            end = max((item.end for item in intact), default=start)
-            self._report.cut_bytes += size - end
-            if not end and not damaged:
-                self._disk.remove(pack_name(pack))  # its first group commit never ended
-                self._disk.sync_folder(PACKS_FOLDER)
-                return
-            if end < size and (end or not damaged):
-                file.truncate(end)
-                size = end
+        damaged = [item for item in found if not item.intact and (not last or item in whole)]
         file.sync()  # what a killed process wrote may not be on the medium, and from now on it counts as held
         with self._index.transaction():
             for item in intact:
@@ -129,12 +134,11 @@ class _Recovery:
                 self._damaged += [(pack, item) for item in damaged]
                 self._lengths[pack] = size
             else:
-                self._index.write_packs([PackUse(pack, size, 0)])
+                self._index.write_packs([PackUse(pack, size, _UNCOUNTED)])
 
     def _adopt(self, pack: int, item: Found, state: ShardState) -> None:
         """Let one record count, unless a later one of its shard does, or an equal one in another place."""
         record = item.record
-        self._report.last_stamp = max(self._report.last_stamp, record.stamp)
         current = self._index.find(record.shard)
         if current is not None and not _supersedes(item, state, pack, current):
             return
@@ -177,7 +181,7 @@ class _Recovery:
                 self._index.forget_pack(pack)
             for pack, length in self._lengths.items():
                 self._lose_records(pack, length)
-                self._index.write_packs([PackUse(pack, length, 0)])
+                self._index.write_packs([PackUse(pack, length, _UNCOUNTED)])
             self._index.recount_packs()
         self._index.sync()
 
@@ -189,6 +193,23 @@ class _Recovery:
                 self._report.damaged += 1
             entries.append(entry._replace(pack=NO_PACK, offset=0))
         self._index.write(entries)
+
+
+def _without_torn_end(found: list[Found]) -> list[Found]:
+    """The records of a pack without what a power cut made of its last group commit.
+
+    Of that group only what lies before the first hole or damage is kept: its caller was told nothing. Earlier groups
+    were acknowledged (each waits for the sync of the one before), so damage in them is rot.
+    """
+    last_group = max((item.record.group_block for item in found), default=0)
+    whole = [item for item in found if item.record.group_block < last_group]
+    end = last_group * GROUP_ALIGN_BYTES
+    for item in found[len(whole) :]:
+        if not item.intact or item.offset != end:
+            break
+        whole.append(item)
+        end = item.end
+    return whole
 
 
 def _supersedes(item: Found, state: ShardState, pack: int, current: Entry) -> bool:

@@ -45,6 +45,7 @@ from p2pstore.storage.entries import (
 from p2pstore.storage.index import Index
 from p2pstore.storage.packs import PACKS_FOLDER, PackFiles
 from p2pstore.storage.records import (
+    GROUP_ALIGN_BYTES,
     PACK_HEADER_BYTES,
     RECORD_HEADER_BYTES,
     Record,
@@ -106,6 +107,16 @@ class _Group:
     replaced: list[Entry] = field(default_factory=list)
     offpack: list[Entry] = field(default_factory=list)
     segments: list[_Segment] = field(default_factory=list)
+
+
+def check_hashes(alterations: Sequence[Alteration]) -> list[Forged | None]:
+    """For each put whose payload has not the hash that it should have, the error; None for the rest."""
+    return [
+        Forged("the payload is not what its hash says")
+        if isinstance(item, Put) and blake3(item.payload).digest() != item.payload_hash
+        else None
+        for item in alterations
+    ]
 
 
 class Shelf:
@@ -210,7 +221,8 @@ class Shelf:
     def commit(self, alterations: Sequence[Alteration]) -> list[Outcome]:
         """Carry out `alterations`, in their order, as one group; what each caller is told, in the same order.
 
-        When this returns, whatever a caller is told is durable. It raises only for bugs.
+        The hashes of puts are checked already (`check_hashes`). When this returns, whatever a caller is told is
+        durable. It raises only for bugs.
         """
         with self._changing:
             try:
@@ -264,8 +276,6 @@ class Shelf:
         return group.entries.get(shard) or self._index.find(shard)
 
     def _take_put(self, put: Put, group: _Group) -> StoredShard:
-        if blake3(put.payload).digest() != put.payload_hash:
-            raise Forged("the payload is not what its hash says")
         current = self._current(put.shard, group)
         if current is not None and current.state is ShardState.HELD:
             if current.payload_hash != put.payload_hash:
@@ -355,7 +365,7 @@ class Shelf:
             header_bytes=entry.header_bytes,
             payload_bytes=entry.payload_bytes,
             stamp=entry.stamp,
-            group_block=segment.start // 4096,
+            group_block=segment.start // GROUP_ALIGN_BYTES,
             horizon=0 if horizon is None else horizon or segment.pack,
             payload_hash=entry.payload_hash,
         )
