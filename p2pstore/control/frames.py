@@ -220,7 +220,8 @@ class Decoder:
             end = start + LENGTH_BYTES + length
             if len(self._buffer) < end:
                 break
-            messages.append(decode(bytes(self._buffer[start + LENGTH_BYTES : end])))
+            with memoryview(self._buffer) as view, view[start + LENGTH_BYTES : end] as body:
+                messages.append(decode(body))
             start = end
         if start:
             del self._buffer[:start]
