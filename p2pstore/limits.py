@@ -84,9 +84,9 @@ HANDLERS_PER_PEER_MAX: Final = 64
 CONTROL_WINDOW_BYTES: Final = 4 * MIB
 """Payload bytes in flight to one peer on the control plane: a few commits; whoever has more to say waits its turn."""
 
-REQUESTS_IN_FLIGHT_MAX: Final = 256
-"""Requests of ours in flight to one peer on one plane; further ones wait in line. Four times what the peer serves at
-once: enough never to be the brake, few enough to bound a link's queue."""
+REQUESTS_IN_FLIGHT_MAX: Final = HANDLERS_PER_PEER_MAX
+"""Requests of ours in flight to one peer on one plane; further ones wait in line. As many as the peer serves at once,
+so that honest peers are told "busy" only after requests that timed out here and not yet there."""
 
 LINK_QUEUE_MESSAGES: Final = 2 * (REQUESTS_IN_FLIGHT_MAX + 2 * HANDLERS_PER_PEER_MAX)
 """Send high-water mark of a link: libzmq counts in batches of half the mark, so twice what can be in flight (requests,
