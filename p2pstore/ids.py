@@ -44,7 +44,7 @@ class ShardId(NamedTuple):
     """One row of a stripe."""
 
     encoding: EncodingId
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody asks of a shard
 
 
 class Dot(NamedTuple):

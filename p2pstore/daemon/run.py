@@ -285,5 +285,6 @@ def _tune_malloc() -> None:
 
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
+        mallopt(-8, 2)  # M_ARENA_MAX: one heap for the loop, one for its workers; each keeps what it once had
         mallopt(-3, 32 << 20)  # M_MMAP_THRESHOLD
         mallopt(-1, 64 << 20)  # M_TRIM_THRESHOLD

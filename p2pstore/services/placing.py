@@ -229,11 +229,16 @@ class Placing:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(send)
-            while True:
-                with self._move_on_after(PATIENCE_S):
-                    await trio.sleep_forever()
-                if await self._liveness.stalled(peer):
-                    nursery.cancel_scope.cancel()
+            nursery.start_soon(self._watch, peer, nursery.cancel_scope)
         if failure is not None:
             raise failure
         return stored
+
+    async def _watch(self, peer: PeerId, scope: trio.CancelScope) -> None:
+        """Cancel `scope` when the machine answers nothing any more."""
+        while True:
+            with self._move_on_after(PATIENCE_S):
+                await trio.sleep_forever()
+            if await self._liveness.stalled(peer):
+                scope.cancel()
+                return

@@ -12,9 +12,10 @@ from typing import Final, Protocol
 
 import trio
 
-from p2pstore.errors import Misuse, P2PStoreError
+from p2pstore.errors import Misuse, NoSpace, P2PStoreError
 from p2pstore.ids import ChunkId, GenerationId, PeerId
 from p2pstore.limits import CHUNK_BYTES_MAX, KIB, MIB
+from p2pstore.pipeline.arena import Arena, Arenas
 from p2pstore.pipeline.chunking import cut_lengths
 from p2pstore.pipeline.sealing import SealingKeys
 from p2pstore.pipeline.stripe import EncodedChunk, EncodedShard, encode_chunk, encode_more
@@ -26,6 +27,9 @@ from p2pstore.services.placing import PlacedStripe, Placing
 
 READ_BYTES: Final = 16 * MIB
 """One read: several chunks for one hop; twice the longest chunk, so that at least one is always decided."""
+
+ARENAS_KEPT: Final = 8
+"""Idle arenas kept for the next chunks: the usual number in flight on two cores, about 4 MiB each."""
 
 ENCODE_COST_S_PER_BYTE: Final = 1.0e-9
 """CPU seconds to cut, seal, code and hash a byte (docs/measurements.md: pipeline)."""
@@ -127,6 +131,7 @@ class Uploader:
         self._budget = budget
         self._keys = keys
         self._machines_at_hand = machines_at_hand
+        self._arenas = Arenas(ARENAS_KEPT)
 
     async def store(
         self, source: ByteSource, promise: Promise, watcher: Watcher, *, here: bool = False
@@ -182,7 +187,19 @@ class Uploader:
     async def _store_chunk(
         self, plain: memoryview, keys: SealingKeys, promise: Promise, watcher: Watcher, *, here: bool
     ) -> StoredChunk:
+        arena = self._arenas.borrow()
+        try:
+            return await self._store_in(arena, plain, keys, promise, watcher, here=here)
+        finally:
+            # Whoever still sends from it has been given up: what it sends will not have the hash that it names.
+            self._arenas.give_back(arena)
+
+    async def _store_in(
+        self, arena: Arena, plain: memoryview, keys: SealingKeys, promise: Promise, watcher: Watcher, *, here: bool
+    ) -> StoredChunk:
         machines = await self._machines_at_hand()
+        if not machines:
+            raise NoSpace("no machine accepts shards")
         plan = plan_stripe(machines, promise)
         encoded = await self._workers.run(
             _encode,
@@ -191,6 +208,7 @@ class Uploader:
             plan.needed,
             plan.total,
             len(copies_wanted(machines, promise)),
+            arena,
             cost_s=len(plain) * ENCODE_COST_S_PER_BYTE,
         )
         watcher.read(len(plain))
@@ -210,8 +228,10 @@ class Uploader:
         return StoredChunk(encoded.chunk, len(plain), placed)
 
 
-def _encode(plain: memoryview, keys: SealingKeys, needed: int, total: int, copies: int) -> EncodedChunk:
-    return encode_chunk(plain, keys, needed=needed, total=total, copies=copies)
+def _encode(
+    plain: memoryview, keys: SealingKeys, needed: int, total: int, copies: int, arena: Arena
+) -> EncodedChunk:
+    return encode_chunk(plain, keys, needed=needed, total=total, copies=copies, arena=arena)
 
 
 def _read_and_cut(source: ByteSource, rest: memoryview, dedupe_key: bytes) -> _Block:
