@@ -14,7 +14,6 @@ from typing import Final
 
 import trio
 
-from p2pstore.edges.streams import FramedStream
 from p2pstore.errors import Busy, Misuse, P2PStoreError, PeerFault, TimedOut, Unavailable
 from p2pstore.keys.generation import Keyring
 from p2pstore.keys.identity import Identity
@@ -48,6 +47,7 @@ from p2pstore.protocols.invite_code import InviteCode
 from p2pstore.protocols.joining import Joining, JoinOutcome
 from p2pstore.seams.clock import Clock
 from p2pstore.seams.workers import Workers
+from p2pstore.services.framed_streams import FramedStream
 
 PAKE_COST_S: Final = 0.02
 """CPU of one side's SPAKE2 (pure Python; 17 ms measured here), for the workers seam."""

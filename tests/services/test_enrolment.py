@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from p2pstore.edges.clock import RealClock
-from p2pstore.edges.streams import FramedStream, dial
+from p2pstore.edges.streams import dial
 from p2pstore.edges.workers import ThreadWorkers
 from p2pstore.errors import Busy, Malformed, NoSpace, PeerFault, Refused, TimedOut, Unreachable
 from p2pstore.keys.identity import Identity
@@ -24,6 +24,7 @@ from p2pstore.protocols.enrolment_frames import Frame, FrameKind
 from p2pstore.protocols.invite_code import InviteCode
 from p2pstore.protocols.joining import JoinOutcome
 from p2pstore.services.enrolment import EnrolmentListener, Invitation, join
+from p2pstore.services.framed_streams import FramedStream
 from simulations.clock import SimulatedClock
 from simulations.workers import InlineWorkers
 from tests.keys.household import Household, profile
