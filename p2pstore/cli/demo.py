@@ -29,6 +29,7 @@ from p2pstore.cli.session import Session
 from p2pstore.control import exits
 from p2pstore.control.blocking import Client
 from p2pstore.control.faults import Failure, Fault
+from p2pstore.control.listening import remove_left_socket
 from p2pstore.control.paths import READY_VARIABLE
 
 NAMES: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcd"
@@ -162,6 +163,8 @@ def run(paths: list[Path], *, kill: int, keep: bool, peers: int, session: Sessio
         for machine in machines:
             machine.stop()
         if not keep:
+            for machine in machines:
+                remove_left_socket(machine.home)
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -495,6 +498,7 @@ def household(folder: Path, names: str) -> Iterator[list[Machine]]:
     finally:
         for machine in machines:
             machine.stop()
+            remove_left_socket(machine.home)
 
 
 def _silent() -> Session:

@@ -142,7 +142,7 @@ async def _run(home: Home, settings: Settings, port: int | None, listen: str | N
     operations = Operations(
         node, settings=settings, address=addresses[0], enrolment=enrolment, version=program, shut_down=end.set
     )
-    server = ControlServer(operations.handlers(), version=program)
+    server = ControlServer(operations.handlers(), version=program, outliving={"put"})
     async with trio.open_nursery() as nursery:
         await nursery.start(node.run, Listen(host, base, base + 1))
         await nursery.start(enrolment.run)
