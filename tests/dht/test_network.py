@@ -126,10 +126,12 @@ async def test_clients_ask_but_enter_no_table(autojump_clock: MockClock) -> None
         for client in clients:
             assert ids(await client.dht.find_node(KEY)) == world.nearest(KEY, 20)
             record = await client.dht.endpoint(world.nodes[5].id)
-            assert record is not None and record.addresses == ("10.9.9.9:1",)
+            assert record is not None
+            assert record.addresses == ("10.9.9.9:1",)
         assert await clients[0].dht.publish(["[2001:db8::1]:7"]) == 20
         found = await world.nodes[9].dht.endpoint(clients[0].id)
-        assert found is not None and found.addresses == ("[2001:db8::1]:7",)
+        assert found is not None
+        assert found.addresses == ("[2001:db8::1]:7",)
         hidden = {client.id for client in clients}
         for node in world.nodes:
             assert not hidden & set(ids(node.dht.contacts()))
@@ -158,7 +160,7 @@ async def test_halves_that_were_parted_find_each_other_again(autojump_clock: Moc
         await world.grow(24)
         left, right = world.nodes[:12], world.nodes[12:]
         world.network.partition([node.address for node in left])
-        await trio.sleep(3600)
+        await trio.sleep(1800)
         assert set(ids(await left[0].dht.find_node(KEY))) <= {node.id for node in left}
         assert all(node.id not in ids(left[0].dht.contacts()) for node in right)
         world.network.heal()
@@ -222,11 +224,13 @@ async def test_a_record_is_published_again_before_it_expires_and_the_newest_wins
         await mover.dht.publish(["10.0.0.1:1"])
         await trio.sleep(5 * 3600)
         record = await seeker.dht.endpoint(mover.id)
-        assert record is not None and record.addresses == ("10.0.0.1:1",)
+        assert record is not None
+        assert record.addresses == ("10.0.0.1:1",)
         assert record.expires_s > world.clock.wall_s()
         await mover.dht.publish(["10.0.0.2:1"], b"moved")
         record = await seeker.dht.endpoint(mover.id)
-        assert record is not None and (record.addresses, record.body) == (("10.0.0.2:1",), b"moved")
+        assert record is not None
+        assert (record.addresses, record.body) == (("10.0.0.2:1",), b"moved")
         world.network.kill(mover.address)
         record = await seeker.dht.endpoint(mover.id)
         assert record is not None, "others hold it"
