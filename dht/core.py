@@ -235,8 +235,8 @@ class Core:
         self._order = 0
         self._searches: dict[int, _Search] = {}  # by ticket
 
-        self._rtt_s = limits.REPLY_TIMEOUT_FIRST_S / 3
-        self._rtt_deviation_s = self._rtt_s / 2
+        self._rtt_s = 0.0  # 0: nothing measured yet
+        self._rtt_deviation_s = 0.0
         self._heard_any_s = float("-inf")
         self._silent: dict[Contact, float] = {}  # contact -> until
         self._lost: dict[bytes, Contact] = {}
@@ -345,9 +345,19 @@ class Core:
         entry = None if contact is None else self.table.entry(contact)
         if entry is not None and entry.rtt_s > 0.0:
             wanted = 3.0 * entry.rtt_s
-        else:
+        elif self._rtt_s > 0.0:
             wanted = self._rtt_s + 4.0 * self._rtt_deviation_s
+        else:
+            return limits.REPLY_TIMEOUT_FIRST_S
         return min(max(wanted, limits.REPLY_TIMEOUT_LEAST_S), limits.REPLY_TIMEOUT_MOST_S)
+
+    def _note_round_trip(self, rtt_s: float) -> None:
+        """Smoothed over all contacts, with its deviation, as TCP does (RFC 6298)."""
+        if self._rtt_s == 0.0:
+            self._rtt_s, self._rtt_deviation_s = rtt_s, rtt_s / 2
+        else:
+            self._rtt_deviation_s += 0.25 * (abs(rtt_s - self._rtt_s) - self._rtt_deviation_s)
+            self._rtt_s += 0.125 * (rtt_s - self._rtt_s)
 
     def _overdue(self, call: _Call) -> None:
         self.stats.timeouts += 1
@@ -411,8 +421,7 @@ class Core:
         rtt_s = None
         if call.attempts == 1:
             rtt_s = self._now_s - call.first_sent_s
-            self._rtt_deviation_s += 0.25 * (abs(rtt_s - self._rtt_s) - self._rtt_deviation_s)
-            self._rtt_s += 0.125 * (rtt_s - self._rtt_s)
+            self._note_round_trip(rtt_s)
         contact = contact_of(reply.sender, source)
         was_lost = self._lost.pop(contact.id, None) is not None
         self._silent.pop(contact, None)
