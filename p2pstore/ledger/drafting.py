@@ -10,6 +10,7 @@ from typing import assert_never
 from p2pstore.errors import PathFault
 from p2pstore.ids import ROOT_ENTRY, Dot, EntryId
 from p2pstore.ledger.drafts import AddVersion, Draft, MakeFolder, Move, Outcome, Path, Put, Remove, RemoveEntry
+from p2pstore.ledger.tree_index import TreeIndex
 from p2pstore.ledger.tree_view import TreeView
 from p2pstore.metadata.operations import ManifestPage, StripeStatement
 from p2pstore.metadata.tree import ROOT_ITEM, Item
@@ -18,6 +19,9 @@ from p2pstore.seams.disk import Database
 
 Body = Version | ManifestPage | StripeStatement
 
+_FOLDERS_KEPT = 1000
+"""Folders remembered by path until the next change of the structure: an import fills one after the other."""
+
 Append = Callable[[Body, Sequence[Dot]], Dot]
 """Writes one operation and its rows, and says its dot."""
 
@@ -25,9 +29,14 @@ Append = Callable[[Body, Sequence[Dot]], Dot]
 class Drafting:
     """Carries out one draft after the other; each sees what those before it did."""
 
-    def __init__(self, database: Database, view: TreeView, append: Append, rng: random.Random) -> None:
+    def __init__(
+        self, database: Database, view: TreeView, index: TreeIndex, append: Append, rng: random.Random
+    ) -> None:
         self._database = database
         self._view = view
+        self._index = index
+        self._folders: dict[Path, Item] = {}
+        self._folders_at = -1
         self._append = append
         self._rng = rng
 
@@ -86,7 +95,12 @@ class Drafting:
         return EntryId(self._rng.randbytes(16))
 
     def _folder(self, path: Path, *, make: bool, mode: int = 0o755) -> Item:
-        """The folder at `path`, made with those above it if `make`."""
+        """The folder at `path` (remembered while the structure stays), made with those above it if `make`."""
+        if self._folders_at != self._index.structure:
+            self._folders.clear()
+            self._folders_at = self._index.structure
+        if (known := self._folders.get(path)) is not None:
+            return known
         item = ROOT_ITEM
         for depth, name in enumerate(path, start=1):
             below = self._view.child(item.entries, name)
@@ -97,6 +111,8 @@ class Drafting:
             elif below.kind is not Kind.FOLDER:
                 raise PathFault("not-a-folder", path[:depth])
             item = below
+        if self._folders_at == self._index.structure and len(self._folders) < _FOLDERS_KEPT:
+            self._folders[path] = item
         return item
 
     def _add_folder(self, above: Item, name: bytes, *, mode: int, mtime_ns: int) -> Item:

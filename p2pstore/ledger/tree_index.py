@@ -21,16 +21,19 @@ class TreeIndex:
 
     Attributes:
         changed_folders: folders whose listing may have changed since somebody last cleared this set.
+        structure: rises whenever what a path of folders leads to may have changed.
     """
 
     def __init__(self, database: Database, writers: Writers) -> None:
         self._database = database
         self._writers = writers
         self.changed_folders: set[EntryId] = set()
+        self.structure = 0
         self.reload()
 
     def reload(self) -> None:
         """Read anew what is kept in memory: after a transaction or savepoint was undone."""
+        self.structure += 1
         self._has_foretold = bool(self._database.execute("SELECT 1 FROM foretold LIMIT 1"))
         self._has_misplaced = bool(self._database.execute("SELECT 1 FROM misplaced LIMIT 1"))
 
@@ -44,9 +47,9 @@ class TreeIndex:
             and self._database.execute("SELECT 1 FROM foretold WHERE slot = ? AND sequence = ?", (slot, sequence))
         )
         content = content_fields(version.content)
-        self._database.execute(
+        [(number,)] = self._database.execute(
             "INSERT INTO versions(slot, sequence, hlc, live, entry, parent, name, kind, content, size, mtime_ns, mode,"
-            " deleted, former) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " deleted, former) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
             (
                 slot,
                 sequence,
@@ -64,8 +67,41 @@ class TreeIndex:
                 version.former_parent,
             ),
         )
+        if live and len(touched) == 1 and self._add_simple(number, slot, sequence, hlc, version):
+            return
         for entry in sorted(touched):
             self._refresh(entry)
+
+    def _add_simple(self, number: int, slot: int, sequence: int, hlc: int, version: Version) -> bool:
+        """The common case in few statements: a living entry's first version, in a folder that is shown where it wants
+        to be. False if it is not that case; then nothing was written."""
+        folder = version.kind is Kind.FOLDER
+        if version.deleted or (folder and self._has_misplaced) or version.parent == RECOVERED_ENTRY:
+            return False
+        if self._database.execute("SELECT 1 FROM entries WHERE entry = ?", (version.entry,)):
+            return False
+        if version.parent != ROOT_ENTRY and self._database.execute(
+            "SELECT kind, shown FROM entries WHERE entry = ?", (version.parent,)
+        ) != [(int(Kind.FOLDER), 1)]:
+            return False
+        self._database.execute(
+            "INSERT INTO entries VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 1, 0)",
+            (
+                version.entry,
+                number,
+                slot,
+                sequence,
+                hlc,
+                version.parent,
+                version.former_parent,
+                version.parent,
+                version.name,
+                int(version.kind),
+            ),
+        )
+        self.structure += folder
+        self.changed_folders.add(version.parent)
+        return True
 
     def _bury(self, dot: Dot) -> list[EntryId]:
         """Entries that lose a version; a dot that is not here yet is remembered."""
@@ -131,6 +167,7 @@ class TreeIndex:
         self.changed_folders.add(EntryId(parent))
         structural = was_wanted != wanted or was_kind != kind
         folder = kind == Kind.FOLDER or was_kind == Kind.FOLDER
+        self.structure += folder
         if structural or (folder and self._has_misplaced):
             self._place_around(entry, folder=folder, kind=kind, was_kind=was_kind)
         self._show(entry)
@@ -147,6 +184,7 @@ class TreeIndex:
         self._database.execute("DELETE FROM misplaced WHERE entry = ?", (entry,))
         self.changed_folders.add(EntryId(parent))
         if kind == Kind.FOLDER:
+            self.structure += 1
             self._place_children(entry)
             self._place_misplaced()
         self._hide_if_empty(EntryId(parent))
@@ -197,6 +235,7 @@ class TreeIndex:
             self._database.execute("DELETE FROM misplaced WHERE entry = ?", (entry,))
         if parent == was:
             return
+        self.structure += 1
         self._database.execute("UPDATE entries SET parent = ? WHERE entry = ?", (parent, entry))
         self.changed_folders.update((EntryId(was), parent))
         if shown:
@@ -214,6 +253,7 @@ class TreeIndex:
         if wanted == shown:
             return
         self._database.execute("UPDATE entries SET shown = ? WHERE entry = ?", (wanted, entry))
+        self.structure += kind == Kind.FOLDER
         if wanted:
             self._show_parents(EntryId(parent))
         else:
@@ -228,6 +268,7 @@ class TreeIndex:
             "UPDATE entries SET shown = 1 WHERE entry = ? AND shown = 0 RETURNING parent", (entry,)
         )
         while rows:
+            self.structure += 1
             parent = EntryId(rows[0][0])
             self.changed_folders.add(parent)
             rows = self._database.execute(
@@ -242,5 +283,6 @@ class TreeIndex:
             )
             if not rows:
                 return
+            self.structure += 1
             entry = EntryId(rows[0][0])
             self.changed_folders.add(entry)

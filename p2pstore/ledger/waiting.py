@@ -27,6 +27,12 @@ class Waiting:
         self._bytes += size
         return True
 
+    def copy(self) -> Waiting:
+        """Another buffer with the same commits."""
+        other = Waiting()
+        other._commits, other._bytes = dict(self._commits), self._bytes
+        return other
+
     def take_all(self) -> list[Commit]:
         """Every commit kept, by writer and sequence; the buffer is empty afterwards."""
         taken = [self._commits[key][0] for key in sorted(self._commits)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from types import NoneType
 from typing import Any, Final
 
 from p2pstore.errors import Malformed, Misuse
@@ -54,6 +55,13 @@ Content = Inline | ManifestRef | LinkTarget | None
 """None for a folder."""
 
 
+_CONTENT_OF: Final[dict[Kind, tuple[type, ...]]] = {
+    Kind.FILE: (Inline, ManifestRef),
+    Kind.FOLDER: (NoneType,),
+    Kind.LINK: (LinkTarget,),
+}
+
+
 def check_name(name: bytes) -> bytes:
     """`name` if it can be a file's name: 1 to 255 bytes, no NUL, no slash, not "." and not "..". Raises Misuse."""
     if not 0 < len(name) <= NAME_BYTES_MAX or b"/" in name or b"\0" in name or name in (b".", b".."):
@@ -91,12 +99,7 @@ class Version:
 
     def __post_init__(self) -> None:
         check_name(self.name)
-        fits = {
-            Kind.FILE: isinstance(self.content, Inline | ManifestRef),
-            Kind.FOLDER: self.content is None,
-            Kind.LINK: isinstance(self.content, LinkTarget),
-        }
-        if not fits[self.kind]:
+        if not isinstance(self.content, _CONTENT_OF[self.kind]):
             raise Misuse(f"content {type(self.content).__name__} in a {self.kind.name}")
         if isinstance(self.content, Inline) and len(self.content.data) > INLINE_BYTES_MAX:
             raise Misuse(f"{len(self.content.data)} bytes inline, at most {INLINE_BYTES_MAX}")
