@@ -143,15 +143,16 @@ class _Court:
             self.admins, self.enrolled = admins, enrolled
 
     def _standing_enrolments(self) -> dict[PeerId, _Said]:
-        chosen: dict[PeerId, tuple[int, StatementId, _Said]] = {}
+        chosen: dict[PeerId, tuple[tuple[int, float, StatementId], _Said]] = {}
         for said in self.enrolments:
             if not self.stands(said):
                 continue
+            # The senior admin's word counts; of one admin's, the later: a machine that was invited a second time.
+            rank = (self.admins.get(said.author, 0), -said.body.joined_s, said.id)
             peer = said.body.card.peer_id
-            rank = (self.admins.get(said.author, 0), said.id, said)
-            if peer not in chosen or rank[:2] < chosen[peer][:2]:
-                chosen[peer] = rank
-        return {peer: chosen[peer][2] for peer in sorted(chosen, key=lambda peer: chosen[peer][:2])}
+            if peer not in chosen or rank < chosen[peer][0]:
+                chosen[peer] = (rank, said)
+        return {peer: chosen[peer][1] for peer in sorted(chosen, key=lambda peer: chosen[peer][0])}
 
     def _links(self, enrolled: Mapping[PeerId, _Said]) -> dict[PeerId, list[PeerId]]:
         """Who certified whom, by standing statements about enrolled peers."""

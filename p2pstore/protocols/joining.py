@@ -154,7 +154,7 @@ class Joining:
         inviter, own = roster.member(peer_id_of(said.public)), roster.member(self._identity.peer_id)
         if inviter is None or inviter.role != "admin" or inviter.curve_public != said.curve_public:
             raise Malformed("enrolment: the inviter is no admin of this household")
-        if own is None or own.role != said.role or own.curve_public != self._identity.curve_public:
+        if own is None or own.curve_public != self._identity.curve_public:
             raise Malformed("enrolment: we are not enrolled")
         keyring = open_generations(roster, self._identity.curve_public, self._identity.curve_secret)
         if not keyring.generations:

@@ -116,6 +116,18 @@ def test_a_card_binds_the_curve_key_to_the_identity() -> None:
     assert found.name == "victim", "of two claims to one curve key the older stands"
 
 
+def test_a_machine_that_is_invited_again_is_what_it_was_invited_as_last() -> None:
+    home = Household()
+    home.learn(home.enrolment("pi"))
+    card = make_card(home.machine("pi"), home.network)
+    again = make_enrolment(
+        home.first, home.network, card=card, profile=profile("attic", "storage"), joined_s=9000.0, envelopes=()
+    )
+    home.learn(again)
+    (member,) = [each for each in home.roster.members() if each.peer_id == home.peer("pi")]
+    assert (member.name, member.role) == ("attic", "storage")
+
+
 # --- names and facts ----------------------------------------------------------------------------------------------
 
 
