@@ -242,7 +242,6 @@ class Core:
         self._lost: dict[bytes, Contact] = {}
         self._verifying: set[Contact] = set()
         self._everyone: list[Contact] = []
-        self._everyone_width = 0
         self._everyone_s = float("-inf")
         self._is_rejoining = False
         self._join_through: dict[Address, None] = {}
@@ -496,8 +495,8 @@ class Core:
     ) -> _Search:
         target = int.from_bytes(key)
         self.table.touch(target, self._now_s)
-        # as many seeds as the paper's k; a wide search learns the rest on its way
-        seeds = [entry.contact for entry in self.table.nearest(target, max(width, self.settings.bucket_size))]
+        # twice as many as are wanted: where all tables are alike, nobody else makes up for the dead among the nearest
+        seeds = [entry.contact for entry in self.table.nearest(target, 2 * width)]
         lookup = Lookup(
             key,
             [contact for contact in seeds if not self._is_silent(contact)],
@@ -533,7 +532,6 @@ class Core:
         self.stats.rounds_most = max(self.stats.rounds_most, lookup.rounds)
         if lookup.saw_everybody and (everyone := lookup.result(limits.LOOKUP_WIDTH_MAX)):
             self._everyone = everyone
-            self._everyone_width = lookup.width
             self._everyone_s = self._now_s
         search.finished(search)
 
@@ -547,7 +545,8 @@ class Core:
         if reply is None:
             search.lookup.failed(asked)
         else:
-            search.lookup.answered(asked, self._hearsay(reply.contacts, asked.ip, search.lookup))
+            is_cut = search.kind != Kind.FIND or len(reply.contacts) >= self.settings.bucket_size
+            search.lookup.answered(asked, self._hearsay(reply.contacts, asked.ip, search.lookup), is_cut=is_cut)
             for value in reply.values:
                 if search.kind == Kind.ENDPOINT:
                     self._gather_record(search, asked, value)
@@ -596,7 +595,7 @@ class Core:
         for entry in self.table.entries():
             if entry.heard_s >= self._now_s - limits.FRESH_S and not entry.failures:
                 there[entry.contact.id] = entry.contact
-        return list(there.values()) if len(there) < self._everyone_width else None
+        return list(there.values()) if len(there) < self.settings.bucket_size else None
 
     def _find_endpoint(self, ticket: int, peer: bytes) -> None:
         search = self._search(

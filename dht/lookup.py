@@ -54,7 +54,7 @@ class Lookup:
     """
 
     __slots__ = (
-        "_answered", "_depth", "_parallel", "_shortlist", "_stopped", "_under_way",
+        "_answered", "_depth", "_parallel", "_saw_cut", "_shortlist", "_stopped", "_under_way",
         "asked", "rounds", "target", "width",
     )  # fmt: skip
 
@@ -67,6 +67,7 @@ class Lookup:
         self._under_way: dict[bytes, bool] = {}  # id -> late
         self._depth: dict[bytes, int] = {}
         self._stopped = False
+        self._saw_cut = False
         self.rounds = 0
         self.asked = 0
         self._push(seeds, depth=1)
@@ -99,9 +100,10 @@ class Lookup:
                 break
         return asks
 
-    def answered(self, contact: Contact, closer: Iterable[Contact]) -> None:
-        """`contact` answered and told of others."""
+    def answered(self, contact: Contact, closer: Iterable[Contact], *, is_cut: bool = True) -> None:
+        """`contact` answered and told of others; `is_cut`: it may know more than it could tell."""
         self._under_way.pop(contact.id, None)
+        self._saw_cut |= is_cut
         self._answered.add(contact.id)
         self._push(closer, depth=self._depth.get(contact.id, 0) + 1)
 
@@ -126,8 +128,10 @@ class Lookup:
 
     @property
     def saw_everybody(self) -> bool:
-        """Whether, once it is over, fewer than `width` nodes had answered: then these are all there are."""
-        return not self._stopped and len(self._shortlist.heap) < self._shortlist.maxsize
+        """Whether, once it is over, everybody asked told of all it knew, and fewer than `width` answered: then these
+        are all there are. (That few answered is not enough: the dead among the nearest may have crowded out others.)
+        """
+        return not self._stopped and not self._saw_cut and len(self._shortlist.heap) < self._shortlist.maxsize
 
     def result(self, count: int) -> list[Contact]:
         """The nearest that answered, nearest first."""

@@ -175,6 +175,18 @@ def test_a_client_says_so() -> None:
     assert ping.is_client
 
 
+def test_a_search_ends_though_nobody_answers_any_more() -> None:
+    core = make_core()
+    talker = Talker(core)
+    (ping,) = talker.requests(talker.handle(Bootstrap(1, (OTHER,))))
+    talker.answer(ping)
+    effects = talker.handle(FindNode(2, bytes(32), 20))
+    while not core.is_idle:
+        talker.now_s = core.next_deadline()
+        effects += talker.handle(Woken())
+    assert Done(2, []) in effects
+
+
 def test_no_reply_is_longer_than_a_datagram() -> None:
     core = make_core(holders=lambda _key: [bytes(600)])
     for number in range(1, 60):

@@ -58,10 +58,10 @@ def test_over_at_once_with_nobody_to_ask() -> None:
 
 
 def test_knows_when_it_saw_everybody() -> None:
-    for width, everybody in ((3, True), (2, False)):
+    for width, is_cut, everybody in ((3, False, True), (2, False, False), (3, True, False)):
         lookup = Lookup(TARGET, [contact(1), contact(2)], width=width, parallel=3)
         for asked in lookup.next_asks():
-            lookup.answered(asked, [])
+            lookup.answered(asked, [], is_cut=is_cut)
         assert lookup.is_over
         assert lookup.saw_everybody == everybody
 
