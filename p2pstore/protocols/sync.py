@@ -314,6 +314,9 @@ class PeerSync:
         self._differs = False
         self._roster_differs = False
         self._streaming = False
+        self._pull_stuck = False
+        self._push_stuck = False
+        self._own_offered = 0
 
     def next_step(self, ours: Vector, wanted: Vector, own: Writer, now: float) -> Step:
         """What to do now.
@@ -331,12 +334,13 @@ class PeerSync:
         theirs = self.theirs
         if theirs is not None:
             if self._streaming:
-                if not wanted.covers_all(theirs):
+                if not self._pull_stuck and not wanted.covers_all(theirs):
                     return Pull(wanted)
-                if not theirs.covers_all(ours):
+                if not self._push_stuck and not theirs.covers_all(ours):
                     return Push(theirs)
-                self._streaming = False
-            if ours[own] > theirs[own]:
+                self._end_stream(now)
+            if ours[own] > max(theirs[own], self._own_offered):
+                self._own_offered = ours[own]
                 return Push(ours.with_entries([(own, theirs[own])]))
         if self._differs:
             return ExchangeVectors()
@@ -347,11 +351,12 @@ class PeerSync:
     # --- what happened --------------------------------------------------------------------------------------------
 
     def roots_told(self, theirs: Roots, sent: Roots, ours: Vector, now: float) -> None:
-        """The reply to our roots `sent`, which were those of `ours`; or the peer's request, which counts as much."""
-        self._succeeded(now)
+        """The reply to our roots `sent`, which were those of `ours`."""
+        self._roots_due = now + self._round_s()
         self._roster_differs = theirs.roster != sent.roster
         self._differs = theirs.vector != sent.vector
         if not self._differs:
+            self._failures = self._own_offered = 0
             self.theirs = ours
 
     def roots_asked(self, theirs: Roots, answer: Roots, ours: Vector, now: float) -> None:
@@ -364,38 +369,35 @@ class PeerSync:
 
     def vector_told(self, theirs: Vector, now: float) -> None:
         """The reply to our vector: now both stream what the other lacks, led by us."""
-        self._succeeded(now)
+        self._roots_due = now + self._round_s()
         self._differs = False
-        self._streaming = True
+        self._begin_stream()
         self.theirs = theirs
 
     def vector_heard(self, theirs: Vector) -> None:
         """The peer said its vector without being asked; it leads."""
         self.theirs = theirs
 
-    def pulled(self, before: Vector, after: Vector, now: float) -> None:
+    def pulled(self, before: Vector, after: Vector) -> None:
         """Commits came and were applied: our vector moved from `before` to `after`. If it did not, something is in
-        the way (a statement that we lack, a fork): later again."""
-        if before == after:
-            self.failed(now)
-        else:
-            self._succeeded(now)
+        the way (a statement that we lack, a fork): not again before the next round."""
+        self._pull_stuck = before == after
 
-    def pushed(self, theirs: Vector, sent_upto: Vector, now: float) -> None:
+    def pushed(self, theirs: Vector, sent_upto: Vector) -> None:
         """The reply to a push, durable there. If it does not cover what was sent, the peer lacks what that builds on:
         now that its vector is known, everything is streamed."""
         progress = self.theirs is None or not self.theirs.covers_all(theirs)
         self.theirs = theirs
         if theirs.covers_all(sent_upto):
-            self._succeeded(now)
-        elif progress or not self._streaming:
-            self._streaming = True
+            self._own_offered = 0
+        elif not self._streaming:
+            self._begin_stream()
         else:
-            self.failed(now)
+            self._push_stuck = not progress
 
     def roster_exchanged(self, now: float) -> None:
         """Statements went both ways; what one side does not want the next round shows again."""
-        self._succeeded(now)
+        self._roots_due = min(self._roots_due, now + self._round_s())
         self._roster_differs = False
 
     def news_from_others(self, now: float) -> None:
@@ -409,16 +411,27 @@ class PeerSync:
 
     def failed(self, now: float) -> None:
         """A step failed: pause, longer each time, and begin with the roots."""
-        pause = min(RETRY_MAX_S, RETRY_FIRST_S * 2**self._failures)
-        self._failures = min(self._failures + 1, 16)
-        self._retry_at = now + pause * (1 + ROUND_SPREAD * self._rng.random())
-        self._roots_due = self._retry_at
+        self._retry_at = self._roots_due = now + self._pause_s()
         self._streaming = self._differs = self._roster_differs = False
+        self._own_offered = 0
         self.theirs = None
 
-    def _succeeded(self, now: float) -> None:
-        self._failures = 0
-        self._roots_due = now + self._round_s()
+    def _begin_stream(self) -> None:
+        self._streaming = True
+        self._pull_stuck = self._push_stuck = False
+
+    def _end_stream(self, now: float) -> None:
+        """All that can flow has. What cannot is looked at again, later each time."""
+        self._streaming = False
+        if self._pull_stuck or self._push_stuck:
+            self._roots_due = now + self._pause_s()
+        else:
+            self._failures = 0
+
+    def _pause_s(self) -> float:
+        pause: float = min(RETRY_MAX_S, RETRY_FIRST_S * 2**self._failures)
+        self._failures = min(self._failures + 1, 16)
+        return pause * (1 + ROUND_SPREAD * self._rng.random())
 
     def _round_s(self) -> float:
         return ROUND_S * (1 + ROUND_SPREAD * (2 * self._rng.random() - 1))

@@ -199,12 +199,12 @@ class MetadataSync:
                 commits, _ = sync.read_commits(reply)
                 before = ledger.vector()
                 await ledger.apply(commits)
-                machine.pulled(before, ledger.vector(), self._clock.now_s())
+                machine.pulled(before, ledger.vector())
             case Push(after):
                 batch = await ledger.commits_after(after, SYNC_BATCH_BYTES)
                 reply = await self._ask(peer, sync.commits_message(sync.PUSH, batch.commits, more=batch.more))
                 theirs = sync.read_vector(reply)
-                machine.pushed(theirs, batch.reaches, self._clock.now_s())
+                machine.pushed(theirs, batch.reaches)
                 await self._heard(peer, theirs)
 
     async def _ask(self, peer: PeerId, message: Message) -> Message:
