@@ -16,6 +16,7 @@ import zmq
 
 from p2pstore.edges.trio_zmq import TrioSocket
 from p2pstore.edges.zmq_links import (
+    IO_THREADS,
     ZAP_ADDRESS,
     Connection,
     CurveKeys,
@@ -87,7 +88,7 @@ class ZmqNetwork(LinkedNetwork):
         timing: How patient to be.
         handlers_max: Requests of one peer and plane served at once.
         window_bytes: Payload bytes in flight to one peer, per plane.
-        context: A ZeroMQ context without a ZAP handler, not to be ended here; default: one of its own.
+        context: A ZeroMQ context with two I/O threads and no ZAP handler, not to be ended here; default: its own.
     """
 
     def __init__(
@@ -131,7 +132,7 @@ class ZmqNetwork(LinkedNetwork):
 
     async def _open_links(self, nursery: trio.Nursery, listen: Listen | None) -> Bound | None:
         self._links_nursery = nursery
-        self._context = self._given_context or zmq.Context()
+        self._context = self._given_context or zmq.Context(io_threads=IO_THREADS)
         if listen is None:
             return None
         doorman = self._context.socket(zmq.ROUTER)

@@ -44,6 +44,9 @@ FRAME_BYTES_MAX: Final = {
 SOCKET_BUFFER_BYTES: Final = {Plane.CONTROL: 128 * 1024, Plane.BULK: 1024 * 1024}
 """Kernel buffers: small on the control plane, where what is queued is delay; larger where shards stream."""
 
+IO_THREADS: Final = len(Plane)
+"""One for each plane: the one that encrypts shards would keep pings waiting."""
+
 HANDSHAKE_S: Final = 5.0
 """A connection that has not proven its key by then is closed: strangers' silent connections do not add up."""
 
@@ -61,6 +64,7 @@ class CurveKeys:
 def _configure(raw: zmq.Socket[bytes], plane: Plane, keys: CurveKeys, timing: LinkTiming) -> None:
     raw.set(zmq.LINGER, 0)
     raw.set(zmq.IPV6, 1)
+    raw.set(zmq.AFFINITY, 1 << plane)
     raw.set(zmq.SNDHWM, LINK_QUEUE_MESSAGES)
     raw.set(zmq.RCVHWM, LINK_QUEUE_MESSAGES if plane is Plane.CONTROL else LINK_BACKLOG_MESSAGES)
     raw.set(zmq.MAXMSGSIZE, FRAME_BYTES_MAX[plane])

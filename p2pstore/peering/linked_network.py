@@ -431,6 +431,8 @@ class LinkedNetwork(ABC):
                     pause_s = self._timing.redial_first_s
                     await self._wait_change(target)
                     continue
+                if self._nursery is None:
+                    return  # the run is ending; news of a link overtook the cancellation
                 if target not in self._dialling:
                     self._start_dial(target)
                 await self._wait_change(target)

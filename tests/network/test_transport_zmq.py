@@ -20,6 +20,7 @@ from p2pstore.ids import PeerId
 from p2pstore.limits import MIB
 from p2pstore.packing import pack
 from p2pstore.protocols import wire
+from p2pstore.protocols.links import LinkTiming
 from p2pstore.seams.network import Listen, Message, PeerEndpoint, Plane
 from tests.network.twins import TIMING, ZmqWorld, echo, peer_id_of
 
@@ -320,7 +321,7 @@ async def test_an_abandoned_request_returns_only_when_its_buffer_is_its_callers_
         return Message("")
 
     await world.start("anna", look)
-    ben = await world.start("ben", echo)
+    ben = await world.start("ben", echo, timing=LinkTiming())
     await ben.request(ANNA, PING, plane=Plane.BULK)
     seen.clear()
     for patience_s in (0.0001, 0.001, 0.01):

@@ -22,7 +22,7 @@ from p2pstore.seams.network import Bound, Handler, Listen, Message, PeerEndpoint
 from simulations.network import Fabric, SimulatedNetwork
 
 TIMING = LinkTiming(
-    heartbeat_interval_s=0.2, heartbeat_timeout_s=0.6, dial_timeout_s=2.0, redial_first_s=0.05, redial_max_s=0.2
+    heartbeat_interval_s=0.3, heartbeat_timeout_s=1.0, dial_timeout_s=2.0, redial_first_s=0.05, redial_max_s=0.2
 )
 
 
