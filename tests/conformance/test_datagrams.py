@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from random import Random
 
 import pytest
@@ -16,6 +16,7 @@ from simulations.datagrams import DatagramNetwork, DatagramWeather, SimulatedDat
 
 Socket = UdpDatagrams | SimulatedDatagrams
 Make = Callable[[], Socket]
+Kind = Callable[[], AbstractAsyncContextManager[Make]]
 
 
 @asynccontextmanager
@@ -67,7 +68,7 @@ async def take(socket: Datagrams, count: int) -> list[tuple[bytes, Address]]:
 
 
 @KINDS
-async def test_a_datagram_arrives_whole_with_its_source(kind: Callable[[], AsyncIterator[Make]]) -> None:
+async def test_a_datagram_arrives_whole_with_its_source(kind: Kind) -> None:
     async with kind() as make:
         here, there = make(), make()
         for data in (b"", b"x", bytes(1200)):
@@ -76,7 +77,7 @@ async def test_a_datagram_arrives_whole_with_its_source(kind: Callable[[], Async
 
 
 @KINDS
-async def test_what_waits_is_taken_at_one_wake_up_but_bounded(kind: Callable[[], AsyncIterator[Make]]) -> None:
+async def test_what_waits_is_taken_at_one_wake_up_but_bounded(kind: Kind) -> None:
     async with kind() as make:
         here, there = make(), make()
         for number in range(100):
@@ -89,7 +90,7 @@ async def test_what_waits_is_taken_at_one_wake_up_but_bounded(kind: Callable[[],
 
 
 @KINDS
-async def test_a_cancelled_receive_loses_nothing(kind: Callable[[], AsyncIterator[Make]]) -> None:
+async def test_a_cancelled_receive_loses_nothing(kind: Kind) -> None:
     async with kind() as make:
         here, there = make(), make()
         with trio.move_on_after(0.01):
@@ -102,7 +103,7 @@ async def test_a_cancelled_receive_loses_nothing(kind: Callable[[], AsyncIterato
 
 
 @KINDS
-async def test_sending_to_nobody_or_too_much_drops_it_without_a_word(kind: Callable[[], AsyncIterator[Make]]) -> None:
+async def test_sending_to_nobody_or_too_much_drops_it_without_a_word(kind: Kind) -> None:
     async with kind() as make:
         here, gone, there = make(), make(), make()
         gone.close()
@@ -113,7 +114,7 @@ async def test_sending_to_nobody_or_too_much_drops_it_without_a_word(kind: Calla
 
 
 @KINDS
-async def test_closing_ends_a_waiting_receive(kind: Callable[[], AsyncIterator[Make]]) -> None:
+async def test_closing_ends_a_waiting_receive(kind: Kind) -> None:
     async with kind() as make:
         socket = make()
 
@@ -132,7 +133,7 @@ async def test_closing_ends_a_waiting_receive(kind: Callable[[], AsyncIterator[M
 
 
 @KINDS
-async def test_an_address_is_taken_once(kind: Callable[[], AsyncIterator[Make]]) -> None:
+async def test_an_address_is_taken_once(kind: Kind) -> None:
     async with kind() as make:
         socket = make()
         with pytest.raises(OSError):
