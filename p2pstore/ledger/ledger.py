@@ -10,15 +10,16 @@ from typing import Any, Final, TypeVar, cast
 import trio
 from blake3 import blake3
 
-from p2pstore.errors import DatabaseDamaged, Forged, Malformed, P2PStoreError, PathFault, Unavailable
-from p2pstore.ids import ChunkId, EncodingId, EntryId, ManifestId, PeerId, StoreId, short
-from p2pstore.ledger import holdings, schema
+from p2pstore.errors import Forged, Malformed, P2PStoreError, PathFault, Unavailable
+from p2pstore.ids import EntryId, PeerId, StoreId, short
+from p2pstore.ledger import holdings
 from p2pstore.ledger.changes import Change, Subscription
 from p2pstore.ledger.drafts import Committed, Draft, Path, Remove, RemoveEntry
-from p2pstore.ledger.holdings import Holder, Holding, StorePosition
-from p2pstore.ledger.life import Life, read_life, write_life
-from p2pstore.ledger.store import Applied, CurrentKeys, Fork, KeysOf, Result, Store
-from p2pstore.ledger.tree_view import Listing, Past
+from p2pstore.ledger.holdings import Holding
+from p2pstore.ledger.life import Life, write_life
+from p2pstore.ledger.opening import open_or_set_aside, take_up_life
+from p2pstore.ledger.questions import Questions
+from p2pstore.ledger.store import Applied, CurrentKeys, KeysOf, Result, Store
 from p2pstore.limits import (
     COMMIT_COALESCE_S,
     COMMIT_GAP_S,
@@ -28,23 +29,17 @@ from p2pstore.limits import (
     STATEMENTS_MAX,
 )
 from p2pstore.metadata.commits import Commit, Signer, Verify, check_commit, decode_commit
-from p2pstore.metadata.operations import StripeStatement
-from p2pstore.metadata.tree import Item, PeerName
+from p2pstore.metadata.tree import PeerName
 from p2pstore.metadata.vector import Vector, Writer
-from p2pstore.metadata.version import RECOVERED_ENTRY, Held, Kind
+from p2pstore.metadata.version import RECOVERED_ENTRY, Kind
 from p2pstore.packing import Buffer
 from p2pstore.seams.clock import Clock
 from p2pstore.seams.disk import Disk
 from p2pstore.seams.workers import Workers
 
-DATABASE_NAME: Final = "ledger.db"
-
 LIFE_EVERY_S: Final = 1.0
 """The side file follows the database at this pace: it is there to notice a restored or copied database, days old, and
 an fsync for each transaction would be a high price for a second more."""
-
-LIST_PAGE: Final = 1000
-"""Names read in one job: about 20 ms."""
 
 OPEN_PAGE: Final = 50
 """Commits opened in one transaction when a key arrives: up to 50,000 operations would be too long, 50 interactive
@@ -77,61 +72,7 @@ class _Job:
     error: BaseException | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CommitBatch:
-    """Commits for somebody who lacks them.
-
-    Attributes:
-        commits: raw, in an order in which they can be applied.
-        more: whether there are more than fitted.
-        reaches: the writers of these commits and their last sequence numbers.
-    """
-
-    commits: tuple[bytes, ...]
-    more: bool
-    reaches: Vector
-
-
-class Walk:
-    """`async for path, item in ledger.walk(path)`: everything below a path, folders before what is in them.
-
-    Reads one page at a time; what changes meanwhile may be seen or not.
-    """
-
-    def __init__(self, ledger: Ledger, start: Path, page: int) -> None:
-        self._ledger = ledger
-        self._page = page
-        self._ready: list[tuple[Path, Item]] = []
-        self._stack: list[tuple[Path, tuple[EntryId, ...], bytes | None]] = []
-        self._start: Path | None = start
-
-    def __aiter__(self) -> Walk:
-        return self
-
-    async def __anext__(self) -> tuple[Path, Item]:
-        if self._start is not None:
-            start, self._start = self._start, None
-            item = await self._ledger.resolve(start)
-            if item is None:
-                raise PathFault("not-found", start)
-            if item.kind is not Kind.FOLDER:
-                raise PathFault("not-a-folder", start)
-            self._stack.append((start, item.entries, None))
-        while not self._ready:
-            if not self._stack:
-                raise StopAsyncIteration
-            folder, entries, after = self._stack.pop()
-            listing = await self._ledger.children(entries, after=after, limit=self._page)
-            if listing.after is not None:
-                self._stack.append((folder, entries, listing.after))
-            self._ready = [((*folder, item.name), item) for item in reversed(listing.items)]
-        path, item = self._ready.pop()
-        if item.kind is Kind.FOLDER:
-            self._stack.append((path, item.entries, None))
-        return path, item
-
-
-class Ledger:
+class Ledger(Questions):
     """A peer's metadata. Open it with `Ledger.open`, start `run`, then everything else.
 
     Attributes:
@@ -154,14 +95,12 @@ class Ledger:
     ) -> None:
         self.peer_id = signer.peer_id
         self.damaged_as = damaged_as
+        super().__init__(workers, store)
         self._disk = disk
-        self._workers = workers
         self._clock = clock
-        self._store = store
         self._verify = verify
         self._public_of = public_of
         self._machine = machine
-        self._turn = trio.Lock()
         self._jobs_in, self._jobs_out = trio.open_memory_channel[_Job](LEDGER_JOBS_MAX)
         self._subscribers: list[Subscription] = []
         self._vector = store.writers.vector()
@@ -205,18 +144,7 @@ class Ledger:
         """
 
         def opening(wall_ms: int) -> tuple[Store, str | None]:
-            damaged_as = None
-            try:
-                database = disk.open_database(DATABASE_NAME)
-                try:
-                    schema.prepare(database)
-                except BaseException:
-                    database.close()
-                    raise
-            except DatabaseDamaged:
-                damaged_as = _set_aside(disk)
-                database = disk.open_database(DATABASE_NAME)
-                schema.prepare(database)
+            database, damaged_as = open_or_set_aside(disk)
             store = Store(
                 database,
                 signer=signer,
@@ -226,18 +154,7 @@ class Ledger:
                 rng=rng,
                 wall_ms=wall_ms,
             )
-            life = read_life(disk)
-            known = store.setting("incarnation")
-            if (
-                known is None
-                or life is None
-                or life.incarnation != known
-                or life.sequence > store.own.sequence
-                or life.machine != machine
-            ):
-                with database.transaction():
-                    store.take_incarnation()
-            write_life(disk, Life(store.own.writer.incarnation, store.own.sequence, machine))
+            take_up_life(disk, store, machine)
             return store, damaged_as
 
         store, damaged_as = await workers.run(opening, int(clock.wall_s() * 1000), cost_s=0.01)
@@ -486,15 +403,6 @@ class Ledger:
         """`vector` for asking others with: it claims all of the writers with a fork, of whom nothing more is wanted."""
         return self._vector.with_entries((writer, 2**53) for writer in self._frozen)
 
-    async def commits_after(self, vector: Vector, bytes_max: int) -> CommitBatch:
-        """Commits that `vector` lacks, at most `bytes_max` bytes, but at least one if there is any."""
-        commits, more, reaches = await self._read(self._store.commits_after, vector, bytes_max)
-        return CommitBatch(tuple(commits), more, reaches)
-
-    async def forks(self) -> list[Fork]:
-        """Writers that signed two histories, with evidence."""
-        return await self._read(self._store.forks)
-
     def subscribe(self) -> Subscription:
         """News from now on."""
         return Subscription(self._subscribers)
@@ -502,88 +410,6 @@ class Ledger:
     def _tell(self, change: Change) -> None:
         for subscriber in list(self._subscribers):
             subscriber.tell(change)
-
-    async def _read(self, question: Callable[..., T], *args: Any) -> T:
-        async with self._turn:
-            return await self._workers.run(lambda: question(*args), cost_s=200e-6)
-
-    # --- the tree -------------------------------------------------------------------------------------------------
-
-    async def resolve(self, path: Path) -> Item | None:
-        """What is at `path`; None for nothing."""
-        return await self._read(self._store.view.resolve, path)
-
-    async def list_folder(self, path: Path, *, after: bytes | None = None, limit: int = LIST_PAGE) -> Listing:
-        """A page of the folder at `path`, sorted by name. Raises PathFault."""
-
-        def listing() -> Listing:
-            item = self._store.view.resolve(path)
-            if item is None:
-                raise PathFault("not-found", path)
-            if item.kind is not Kind.FOLDER:
-                raise PathFault("not-a-folder", path)
-            return self._store.view.children(item.entries, after, limit)
-
-        return await self._read(listing)
-
-    async def children(
-        self, entries: Sequence[EntryId], *, after: bytes | None = None, limit: int = LIST_PAGE
-    ) -> Listing:
-        """A page of the folder made of `entries` (`Item.entries`)."""
-        return await self._read(self._store.view.children, entries, after, limit)
-
-    def walk(self, path: Path = (), *, page: int = LIST_PAGE) -> Walk:
-        """Everything below `path`. Raises PathFault at the first step."""
-        return Walk(self, path, page)
-
-    async def history(self, entry: EntryId) -> list[Past]:
-        """Every version of `entry` that is still known, newest first."""
-        return await self._read(self._store.view.history, entry)
-
-    async def trash(self, *, before: tuple[int, EntryId] | None = None, limit: int = LIST_PAGE) -> list[Held]:
-        """Tombstones, latest first; the next page is before (hlc, entry) of the last."""
-        return await self._read(self._store.view.trash, before, limit)
-
-    # --- manifests, stripes, inventories --------------------------------------------------------------------------
-
-    async def manifest(self, manifest: ManifestId) -> bytes | None:
-        """A manifest's encoding; None if it is not (wholly) known. Raises Corrupt."""
-        return await self._read(holdings.manifest, self._store.database, manifest)
-
-    async def stripes_for(self, chunks: Sequence[ChunkId]) -> dict[ChunkId, list[StripeStatement]]:
-        """What was stated of each chunk's stripes; [] for a chunk nobody stated anything of."""
-        return await self._read(holdings.stripes_for, self._store.database, chunks)
-
-    async def stripes_of(self, encodings: Sequence[EncodingId]) -> dict[EncodingId, list[StripeStatement]]:
-        """The same by encoding."""
-        return await self._read(holdings.stripes_of, self._store.database, encodings)
-
-    async def stripes_after(self, after: EncodingId | None, limit: int) -> list[StripeStatement]:
-        """All stripes, a page at a time, for whoever computes the verdict or repairs."""
-        return await self._read(holdings.stripes_after, self._store.database, after, limit)
-
-    async def holders(self, encoding: EncodingId) -> list[Holder]:
-        """Who says to hold shards of a stripe, by index."""
-        return (await self.holders_of([encoding]))[encoding]
-
-    async def holders_of(self, encodings: Sequence[EncodingId]) -> dict[EncodingId, list[Holder]]:
-        """The same for many stripes in one job."""
-        return await self._read(holdings.holders, self._store.database, encodings)
-
-    async def held_shards(
-        self, peer: PeerId, *, after: tuple[EncodingId, int] | None = None, limit: int = LIST_PAGE
-    ) -> list[tuple[EncodingId, int, int]]:
-        """What `peer` says to hold, a page at a time."""
-        return await self._read(holdings.held_shards, self._store.database, peer, after, limit)
-
-    async def store_positions(self, peer: PeerId | None = None) -> list[StorePosition]:
-        """Known stores of one peer or of all, with counts: what `peer` holds in total."""
-        return await self._read(holdings.positions, self._store.database, peer)
-
-    async def held_by(self, peer: PeerId) -> tuple[int, int]:
-        """(shards, payload bytes) that `peer` says to hold."""
-        known = await self.store_positions(peer)
-        return sum(position.shards for position in known), sum(position.bytes for position in known)
 
     async def put_holdings(
         self,
@@ -615,14 +441,6 @@ class Ledger:
 
     # --- roster statements and settings ---------------------------------------------------------------------------
 
-    async def statements(self) -> list[bytes]:
-        """Every roster statement kept, sorted by id."""
-
-        def work() -> list[bytes]:
-            return [row[0] for row in self._store.database.execute("SELECT raw FROM statements ORDER BY id")]
-
-        return await self._read(work)
-
     async def put_statements(self, statements: Iterable[bytes]) -> int:
         """Keep statements that the roster accepted; how many were new. Raises Malformed beyond the limits."""
         rows = [(blake3(raw).digest(), raw) for raw in statements]
@@ -638,10 +456,6 @@ class Ledger:
             return int(after - before)
 
         return await self._submit(work, len(rows), lambda count: Change(statements=count > 0))
-
-    async def setting(self, name: str) -> bytes | None:
-        """A small value kept under a name of its owner's, e.g. "collector.position"."""
-        return await self._read(self._store.setting, name)
 
     async def set_setting(self, name: str, value: bytes) -> None:
         """Keep a small value, durably."""
@@ -660,18 +474,3 @@ def _pieces(commits: Sequence[Commit]) -> list[list[Commit]]:
         pieces[-1].append(commit)
         weight += len(commit.operations)
     return pieces
-
-
-def _set_aside(disk: Disk) -> str:
-    """Rename a damaged database and its journals to the first free name; that name."""
-    taken = set(disk.names())
-    number = 1
-    while f"{DATABASE_NAME}.damaged-{number}" in taken:
-        number += 1
-    aside = f"{DATABASE_NAME}.damaged-{number}"
-    for suffix in ("", "-wal", "-shm"):
-        if DATABASE_NAME + suffix in taken:
-            disk.rename(DATABASE_NAME + suffix, aside + suffix)
-    disk.sync_folder()
-    return aside
-

@@ -360,12 +360,10 @@ class PeerSync:
             self.theirs = ours
 
     def roots_asked(self, theirs: Roots, answer: Roots, ours: Vector, now: float) -> None:
-        """The peer compared roots with ours. Where they differ it goes on itself; we look again if it does not."""
+        """The peer compared roots with ours. Where they are equal that was a round for both; else it leads on."""
         if theirs == answer:
             self.theirs = ours
             self._roots_due = now + self._round_s()
-        else:
-            self._roots_due = min(self._roots_due, now + 2 * FORWARD_S * (1 + self._rng.random()))
 
     def vector_told(self, theirs: Vector, now: float) -> None:
         """The reply to our vector: now both stream what the other lacks, led by us."""

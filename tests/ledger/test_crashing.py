@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from p2pstore.errors import NoSpace, P2PStoreError
-from p2pstore.ledger.ledger import DATABASE_NAME, Ledger
+from p2pstore.ledger.ledger import Ledger
+from p2pstore.ledger.opening import DATABASE_NAME
 from p2pstore.metadata.vector import Vector
 from simulations.disk import PowerCut
 from tests.ledger.household import Machine, do, household, ledgers, pull, put, sync_all, tree

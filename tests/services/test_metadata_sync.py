@@ -350,6 +350,25 @@ async def test_a_blind_machine_relays(autojump_clock: trio.testing.MockClock) ->
         assert await tree(line.peers[1].ledger) == {}
 
 
+async def test_commits_of_somebody_not_known_yet_come_when_he_is(autojump_clock: trio.testing.MockClock) -> None:
+    async with world(3) as all_of:
+        first, second, third = all_of.peers
+        await trio.sleep(5)
+        third.machine.publics = publics = dict(third.machine.publics)
+        third.ledger._public_of = publics.get  # what `Membership.public_of` looks up changes with the roster
+        known = publics.pop(first.id)
+        await do(first.ledger, put("by a stranger"))
+        await do(second.ledger, put("by a friend"))
+        await trio.sleep(300)
+        assert set(await tree(third.ledger)) == {"by a friend"}
+        asked = len(second.received)
+        await trio.sleep(600)
+        assert len(second.received) - asked < 120, "asking does not become a storm"
+        publics[first.id] = known
+        await third.book.accept([b"the statement that enrols him"])
+        assert await all_of.settle(all_of.equal, within_s=90) < 5
+
+
 async def test_refuses_rubbish_and_goes_on(autojump_clock: trio.testing.MockClock) -> None:
     async with world(2) as pair:
         first, second = pair.peers

@@ -1,0 +1,200 @@
+"""What can be asked of a ledger: each question is one worker job on the database, between two transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import trio
+
+from p2pstore.errors import PathFault
+from p2pstore.ids import ChunkId, EncodingId, EntryId, ManifestId, PeerId
+from p2pstore.ledger import holdings
+from p2pstore.ledger.drafts import Path
+from p2pstore.ledger.holdings import Holder, StorePosition
+from p2pstore.ledger.store import Fork, Store
+from p2pstore.ledger.tree_view import Listing, Past
+from p2pstore.metadata.operations import StripeStatement
+from p2pstore.metadata.tree import Item
+from p2pstore.metadata.vector import Vector
+from p2pstore.metadata.version import Held, Kind
+from p2pstore.seams.workers import Workers
+
+LIST_PAGE: Final = 1000
+"""Names read in one job: about 30 ms."""
+
+_QUESTION_COST_S: Final = 200e-6
+"""CPU time of a question, for the simulation."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class CommitBatch:
+    """Commits for somebody who lacks them.
+
+    Attributes:
+        commits: raw, in an order in which they can be applied.
+        more: whether there are more than fitted.
+        reaches: the writers of these commits and their last sequence numbers.
+    """
+
+    commits: tuple[bytes, ...]
+    more: bool
+    reaches: Vector
+
+
+class Walk:
+    """`async for path, item in ledger.walk(path)`: everything below a path, folders before what is in them.
+
+    Reads one page at a time; what changes meanwhile may be seen or not.
+    """
+
+    def __init__(self, ledger: Questions, start: Path, page: int) -> None:
+        self._ledger = ledger
+        self._page = page
+        self._ready: list[tuple[Path, Item]] = []
+        self._stack: list[tuple[Path, tuple[EntryId, ...], bytes | None]] = []
+        self._start: Path | None = start
+
+    def __aiter__(self) -> Walk:
+        return self
+
+    async def __anext__(self) -> tuple[Path, Item]:
+        if self._start is not None:
+            start, self._start = self._start, None
+            item = await self._ledger.resolve(start)
+            if item is None:
+                raise PathFault("not-found", start)
+            if item.kind is not Kind.FOLDER:
+                raise PathFault("not-a-folder", start)
+            self._stack.append((start, item.entries, None))
+        while not self._ready:
+            if not self._stack:
+                raise StopAsyncIteration
+            folder, entries, after = self._stack.pop()
+            listing = await self._ledger.children(entries, after=after, limit=self._page)
+            if listing.after is not None:
+                self._stack.append((folder, entries, listing.after))
+            self._ready = [((*folder, item.name), item) for item in reversed(listing.items)]
+        path, item = self._ready.pop()
+        if item.kind is Kind.FOLDER:
+            self._stack.append((path, item.entries, None))
+        return path, item
+
+
+class Questions:
+    """The reading half of a ledger."""
+
+    def __init__(self, workers: Workers, store: Store) -> None:
+        self._workers = workers
+        self._store = store
+        self._turn = trio.Lock()
+
+    async def _read(self, question: Callable[..., T], *args: Any) -> T:
+        async with self._turn:
+            return await self._workers.run(lambda: question(*args), cost_s=_QUESTION_COST_S)
+
+    # --- the log ------------------------------------------------------------------------------------------------------
+
+    async def commits_after(self, vector: Vector, bytes_max: int) -> CommitBatch:
+        """Commits that `vector` lacks, at most `bytes_max` bytes, but at least one if there is any."""
+        commits, more, reaches = await self._read(self._store.commits_after, vector, bytes_max)
+        return CommitBatch(tuple(commits), more, reaches)
+
+    async def forks(self) -> list[Fork]:
+        """Writers that signed two histories, with evidence."""
+        return await self._read(self._store.forks)
+
+    # --- the tree -------------------------------------------------------------------------------------------------
+
+    async def resolve(self, path: Path) -> Item | None:
+        """What is at `path`; None for nothing."""
+        return await self._read(self._store.view.resolve, path)
+
+    async def list_folder(self, path: Path, *, after: bytes | None = None, limit: int = LIST_PAGE) -> Listing:
+        """A page of the folder at `path`, sorted by name. Raises PathFault."""
+
+        def listing() -> Listing:
+            item = self._store.view.resolve(path)
+            if item is None:
+                raise PathFault("not-found", path)
+            if item.kind is not Kind.FOLDER:
+                raise PathFault("not-a-folder", path)
+            return self._store.view.children(item.entries, after, limit)
+
+        return await self._read(listing)
+
+    async def children(
+        self, entries: Sequence[EntryId], *, after: bytes | None = None, limit: int = LIST_PAGE
+    ) -> Listing:
+        """A page of the folder made of `entries` (`Item.entries`)."""
+        return await self._read(self._store.view.children, entries, after, limit)
+
+    def walk(self, path: Path = (), *, page: int = LIST_PAGE) -> Walk:
+        """Everything below `path`. Raises PathFault at the first step."""
+        return Walk(self, path, page)
+
+    async def history(self, entry: EntryId) -> list[Past]:
+        """Every version of `entry` that is still known, newest first."""
+        return await self._read(self._store.view.history, entry)
+
+    async def trash(self, *, before: tuple[int, EntryId] | None = None, limit: int = LIST_PAGE) -> list[Held]:
+        """Tombstones, latest first; the next page is before (hlc, entry) of the last."""
+        return await self._read(self._store.view.trash, before, limit)
+
+    # --- manifests, stripes, inventories --------------------------------------------------------------------------
+
+    async def manifest(self, manifest: ManifestId) -> bytes | None:
+        """A manifest's encoding; None if it is not (wholly) known. Raises Corrupt."""
+        return await self._read(holdings.manifest, self._store.database, manifest)
+
+    async def stripes_for(self, chunks: Sequence[ChunkId]) -> dict[ChunkId, list[StripeStatement]]:
+        """What was stated of each chunk's stripes; [] for a chunk nobody stated anything of."""
+        return await self._read(holdings.stripes_for, self._store.database, chunks)
+
+    async def stripes_of(self, encodings: Sequence[EncodingId]) -> dict[EncodingId, list[StripeStatement]]:
+        """The same by encoding."""
+        return await self._read(holdings.stripes_of, self._store.database, encodings)
+
+    async def stripes_after(self, after: EncodingId | None, limit: int) -> list[StripeStatement]:
+        """All stripes, a page at a time, for whoever computes the verdict or repairs."""
+        return await self._read(holdings.stripes_after, self._store.database, after, limit)
+
+    async def holders(self, encoding: EncodingId) -> list[Holder]:
+        """Who says to hold shards of a stripe, by index."""
+        return (await self.holders_of([encoding]))[encoding]
+
+    async def holders_of(self, encodings: Sequence[EncodingId]) -> dict[EncodingId, list[Holder]]:
+        """The same for many stripes in one job."""
+        return await self._read(holdings.holders, self._store.database, encodings)
+
+    async def held_shards(
+        self, peer: PeerId, *, after: tuple[EncodingId, int] | None = None, limit: int = LIST_PAGE
+    ) -> list[tuple[EncodingId, int, int]]:
+        """What `peer` says to hold, a page at a time."""
+        return await self._read(holdings.held_shards, self._store.database, peer, after, limit)
+
+    async def store_positions(self, peer: PeerId | None = None) -> list[StorePosition]:
+        """Known stores of one peer or of all, with counts: what `peer` holds in total."""
+        return await self._read(holdings.positions, self._store.database, peer)
+
+    async def held_by(self, peer: PeerId) -> tuple[int, int]:
+        """(shards, payload bytes) that `peer` says to hold."""
+        known = await self.store_positions(peer)
+        return sum(position.shards for position in known), sum(position.bytes for position in known)
+
+    # --- roster statements and settings -------------------------------------------------------------------------------
+
+    async def statements(self) -> list[bytes]:
+        """Every roster statement kept, sorted by id."""
+
+        def work() -> list[bytes]:
+            return [row[0] for row in self._store.database.execute("SELECT raw FROM statements ORDER BY id")]
+
+        return await self._read(work)
+
+    async def setting(self, name: str) -> bytes | None:
+        """A small value kept under a name of its owner's, e.g. "collector.position"."""
+        return await self._read(self._store.setting, name)
