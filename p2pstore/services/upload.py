@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Protocol
 
 import trio
@@ -109,7 +110,7 @@ class NotPlaced(P2PStoreError):
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    chunks: Sequence[memoryview]
+    chunks: list[memoryview]
     rest: memoryview
     final: bool
 
@@ -149,89 +150,95 @@ class Uploader:
             NotPlaced: a chunk could not be stored readably.
         """
         stored: dict[int, StoredChunk] = {}
-        first_failure: list[P2PStoreError] = []
+        failures: list[P2PStoreError | OSError] = []
         keys = self._keys()
         size = 0
 
-        async def one(number: int, plain: memoryview, cost: int) -> None:
+        async def one(number: int, held: list[memoryview]) -> None:
             try:
-                stored[number] = await self._store_chunk(plain, keys, promise, watcher, here=here)
-            except P2PStoreError as error:
-                first_failure.append(error)
+                stored[number] = await self._store_chunk(held, keys, promise, watcher, here=here)
+            except (P2PStoreError, OSError) as error:
+                failures.append(error)
                 nursery.cancel_scope.cancel()
-            finally:
-                self._budget.give_back(cost)
 
         async with trio.open_nursery() as nursery:
-            rest = memoryview(b"")
-            number = 0
-            final = False
-            while not final:
-                block = await self._workers.run(
-                    _read_and_cut, source, rest, keys.dedupe, cost_s=READ_BYTES * ENCODE_COST_S_PER_BYTE / 4
-                )
-                rest, final = block.rest, block.final
-                for plain in block.chunks:
-                    size += len(plain)
-                    cost = 3 * len(plain)  # the plain bytes, and up to twice as much in shards
-                    await self._budget.take(cost)
-                    nursery.start_soon(one, number, plain, cost)
-                    number += 1
-        if first_failure:
-            raise first_failure[0]
+            try:
+                rest = memoryview(b"")
+                number = 0
+                final = False
+                while not final:
+                    block = await self._workers.run(
+                        _read_and_cut, source, rest, keys.dedupe, cost_s=READ_BYTES * ENCODE_COST_S_PER_BYTE / 4
+                    )
+                    rest, final, chunks = block.rest, block.final, block.chunks
+                    del block
+                    while chunks:
+                        size += len(chunks[0])
+                        await self._budget.take(_cost(chunks[0]))
+                        nursery.start_soon(one, number, [chunks.pop(0)])
+                        number += 1
+            except (P2PStoreError, OSError) as error:
+                failures.append(error)
+                nursery.cancel_scope.cancel()
+        if failures:
+            raise failures[0]
         if not await self._workers.run(source.unchanged):
             raise ChangedWhileRead
-        chunks = tuple(stored[number] for number in range(len(stored)))
-        return StoredContent(size, chunks, keys.generation, keys.dedupe)
+        in_order = tuple(stored[number] for number in range(len(stored)))
+        return StoredContent(size, in_order, keys.generation, keys.dedupe)
 
     async def _store_chunk(
-        self, plain: memoryview, keys: SealingKeys, promise: Promise, watcher: Watcher, *, here: bool
+        self, held: list[memoryview], keys: SealingKeys, promise: Promise, watcher: Watcher, *, here: bool
     ) -> StoredChunk:
+        """Encode and place the one chunk in `held`, for which the budget was taken.
+
+        The plain bytes are let go as soon as they are coded: a chunk pins the whole block that it was cut from.
+        """
+        plain = held.pop()
+        length, cost = len(plain), _cost(plain)
         arena = self._arenas.borrow()
         try:
-            return await self._store_in(arena, plain, keys, promise, watcher, here=here)
+            encoded = await self._encode(plain, keys, promise, arena)
+            del plain
+            watcher.read(length)
+            placed = await self._place(encoded, promise, here=here)
         finally:
             # Whoever still sends from it has been given up: what it sends will not have the hash that it names.
             self._arenas.give_back(arena)
+            self._budget.give_back(cost)
+        watcher.placed(length)
+        return StoredChunk(encoded.chunk, length, placed)
 
-    async def _store_in(
-        self, arena: Arena, plain: memoryview, keys: SealingKeys, promise: Promise, watcher: Watcher, *, here: bool
-    ) -> StoredChunk:
+    async def _encode(
+        self, plain: memoryview, keys: SealingKeys, promise: Promise, arena: Arena
+    ) -> EncodedChunk:
         machines = await self._machines_at_hand()
         if not machines:
             raise NoSpace("no machine accepts shards")
         plan = plan_stripe(machines, promise)
-        encoded = await self._workers.run(
-            _encode,
-            plain,
-            keys,
-            plan.needed,
-            plan.total,
-            len(copies_wanted(machines, promise)),
-            arena,
-            cost_s=len(plain) * ENCODE_COST_S_PER_BYTE,
-        )
-        watcher.read(len(plain))
+        copies = len(copies_wanted(machines, promise))
+        job = partial(encode_chunk, keys=keys, needed=plan.needed, total=plan.total, copies=copies, arena=arena)
+        return await self._workers.run(job, plain, cost_s=len(plain) * ENCODE_COST_S_PER_BYTE)
+
+    async def _place(self, encoded: EncodedChunk, promise: Promise, *, here: bool) -> PlacedStripe:
+        cost_s = encoded.plain_length * ENCODE_COST_S_PER_BYTE
 
         async def more(indices: Sequence[int]) -> Sequence[EncodedShard]:
-            return await self._workers.run(encode_more, encoded, indices, cost_s=len(plain) * ENCODE_COST_S_PER_BYTE)
+            return await self._workers.run(encode_more, encoded, indices, cost_s=cost_s)
 
-        if here:
-            placed = await self._placing.place_here(encoded, promise)
-        else:
+        if not here:
             placed = await self._placing.place(encoded, promise, more)
-            if not placed.health().readable:
-                placed = await self._placing.place_here(encoded, promise)
+            if placed.health().readable:
+                return placed
+        placed = await self._placing.place_here(encoded, promise)
         if not placed.health().readable:
             raise NotPlaced(placed)
-        watcher.placed(len(plain))
-        return StoredChunk(encoded.chunk, len(plain), placed)
+        return placed
 
 
-def _encode(
-    plain: memoryview, keys: SealingKeys, needed: int, total: int, copies: int, arena: Arena
-) -> EncodedChunk:
-    return encode_chunk(plain, keys, needed=needed, total=total, copies=copies, arena=arena)
+def _cost(plain: memoryview) -> int:
+    """What a chunk takes of the budget: its bytes, and up to twice as much in shards."""
+    return 3 * len(plain)
 
 
 def _read_and_cut(source: ByteSource, rest: memoryview, dedupe_key: bytes) -> _Block:
