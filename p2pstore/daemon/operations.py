@@ -13,6 +13,7 @@ import trio
 from p2pstore.control import exits
 from p2pstore.control.faults import Failure, Fault, fault_of, is_a_folder, not_a_folder, not_found
 from p2pstore.control.server import Call, Op
+from p2pstore.daemon.commands import command_of
 from p2pstore.daemon.doctor import examine
 from p2pstore.daemon.home import Settings
 from p2pstore.errors import Malformed, Misuse, PathFault
@@ -96,6 +97,10 @@ class Operations:
 
     async def status(self, _call: Call) -> dict[str, Any]:
         """This machine, its household and the verdict."""
+        return await self.describe()
+
+    async def describe(self) -> dict[str, Any]:
+        """The same, for whoever asks from inside."""
         node = self._node
         me = node.membership.myself
         usage = node.store.usage()
@@ -602,6 +607,7 @@ class Operations:
     async def _transfer(self, call: Call, verb: str) -> AsyncIterator[Transfer]:
         """A transfer that reports to its client while the block runs."""
         number, transfer = self._node.transfers.begin(verb)
+        transfer.command, transfer.stop = command_of(verb, call.args), call.scope.cancel
         failure: Exception | None = None
 
         async def report() -> None:

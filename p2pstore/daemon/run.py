@@ -19,6 +19,7 @@ from p2pstore.control.paths import socket_path
 from p2pstore.control.server import ControlServer
 from p2pstore.daemon.home import Home, Settings
 from p2pstore.daemon.operations import Operations
+from p2pstore.daemon.operations_feed import Feed
 from p2pstore.daemon.setup import ENROLMENT_PORT_OFFSET, decode_roster
 from p2pstore.edges.beacon import MulticastBeacon, loopback_interfaces
 from p2pstore.edges.clock import RealClock
@@ -142,7 +143,8 @@ async def _run(home: Home, settings: Settings, port: int | None, listen: str | N
     operations = Operations(
         node, settings=settings, address=addresses[0], enrolment=enrolment, version=program, shut_down=end.set
     )
-    server = ControlServer(operations.handlers(), version=program, outliving={"put"})
+    feed = Feed(node, status=operations.describe)
+    server = ControlServer({**operations.handlers(), **feed.handlers()}, version=program, outliving={"put"})
     async with trio.open_nursery() as nursery:
         await nursery.start(node.run, Listen(host, base, base + 1))
         await nursery.start(enrolment.run)
@@ -154,6 +156,7 @@ async def _run(home: Home, settings: Settings, port: int | None, listen: str | N
             )
         )
         nursery.start_soon(_discover, node, enrolment, host, base, tuple(addresses), rng)
+        nursery.start_soon(feed.run)
         nursery.start_soon(_end_on_signal, end)
         log.info("%s: %s listens at %s", membership.roster.name, settings.name, addresses[0])
         await nursery.start(server.run, socket_path(home.path))

@@ -132,6 +132,25 @@ class Questions:
         """A page of the folder made of `entries` (`Item.entries`)."""
         return await self._read(self._store.view.children, entries, after, limit)
 
+    async def folder_window(self, path: Path, *, offset: int, limit: int) -> tuple[int, tuple[Item, ...]]:
+        """How many names the folder at `path` has, and the items of up to `limit` of them from number `offset` on: for
+        whoever shows a part of a long list. Raises PathFault."""
+
+        def window() -> tuple[int, tuple[Item, ...]]:
+            view = self._store.view
+            item = view.resolve(path)
+            if item is None:
+                raise PathFault("not-found", path)
+            if item.kind is not Kind.FOLDER:
+                raise PathFault("not-a-folder", path)
+            count = view.name_count(item.entries)
+            if offset >= count:
+                return count, ()
+            after = view.name_at(item.entries, offset - 1) if offset else None
+            return count, view.children(item.entries, after, limit).items
+
+        return await self._read(window)
+
     def walk(self, path: Path = (), *, page: int = LIST_PAGE) -> Walk:
         """Everything below `path`. Raises PathFault at the first step."""
         return Walk(self, path, page)

@@ -173,6 +173,20 @@ class TreeView:
                 start = end
         return Listing(tuple(items), rows[-1][13] if more else None)
 
+    def name_count(self, folder: Sequence[EntryId]) -> int:
+        """How many names the folder made of `folder` shows; conflict copies are beside them."""
+        [(count,)] = self._database.execute(f"SELECT count(*) FROM ({self._names(folder)})", tuple(folder))
+        return int(count)
+
+    def name_at(self, folder: Sequence[EntryId], index: int) -> bytes | None:
+        """The name at `index` of that folder's sorted names; None beyond the last."""
+        rows = self._database.execute(f"{self._names(folder)} ORDER BY name LIMIT 1 OFFSET ?", (*folder, index))
+        return rows[0][0] if rows else None
+
+    def _names(self, folder: Sequence[EntryId]) -> str:
+        places = ", ".join("?" * len(folder))
+        return f"SELECT name FROM entries WHERE parent IN ({places}) AND shown = 1 GROUP BY name"
+
     # --- the past -------------------------------------------------------------------------------------------------
 
     def history(self, entry: EntryId) -> list[Past]:

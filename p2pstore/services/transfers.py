@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from p2pstore.errors import P2PStoreError
 from p2pstore.seams.clock import Clock
+
+ENDED_KEPT: Final = 20
+"""Transfers that are still shown when they are over: a screenful."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,9 @@ class Transfer:
         below_level: files that did not reach the level asked for.
         failed: what did not make it.
         current: the path last begun.
+        command: what asks for the same on the command line.
+        stop: ends it early, if somebody can.
+        ended_s: when it was over, on our monotonic clock.
     """
 
     verb: str
@@ -50,6 +58,9 @@ class Transfer:
     below_level: int = 0
     failed: list[Failed] = field(default_factory=list)
     current: bytes = b""
+    command: str = ""
+    stop: Callable[[], None] | None = None
+    ended_s: float | None = None
 
     def read(self, size: int) -> None:
         """So many bytes more were coded or fetched."""
@@ -82,6 +93,7 @@ class Transfers:
         self._clock = clock
         self._running: dict[int, Transfer] = {}
         self._next = 0
+        self._ended: deque[tuple[int, Transfer]] = deque(maxlen=ENDED_KEPT)
 
     def begin(self, verb: str) -> tuple[int, Transfer]:
         """A new transfer and its number."""
@@ -92,8 +104,22 @@ class Transfers:
 
     def end(self, number: int) -> None:
         """It is over."""
-        self._running.pop(number).phase = "done"
+        transfer = self._running.pop(number)
+        transfer.phase, transfer.ended_s, transfer.stop = "done", self._clock.now_s(), None
+        self._ended.append((number, transfer))
 
     def running(self) -> list[Transfer]:
         """Those under way, oldest first."""
         return [self._running[number] for number in sorted(self._running)]
+
+    def numbered(self) -> list[tuple[int, Transfer]]:
+        """The last ones that are over, then those under way, each with its number."""
+        return [*self._ended, *sorted(self._running.items())]
+
+    def stop(self, number: int) -> bool:
+        """End a transfer early; whether there was one that could be ended."""
+        transfer = self._running.get(number)
+        if transfer is None or transfer.stop is None:
+            return False
+        transfer.stop()
+        return True

@@ -64,6 +64,10 @@ class VerdictService:
         sentence = sentence_of(worst, counts=counts, promise=wanted, machines=len(members))
         return Verdict(worst, sentence, counts, self._clock.now_s())
 
+    async def states_of(self, statements: Sequence[StripeStatement]) -> list[State]:
+        """Where each of some stripes stands now, sorted by encoding."""
+        return await self._states(statements, await self._counted())
+
     async def _states(
         self, statements: Sequence[StripeStatement], counted: Mapping[PeerId, bool]
     ) -> list[State]:
