@@ -115,11 +115,12 @@ class Content:
 class SimulatedFile:
     """A DiskFile that dies with the life of the machine that opened it."""
 
-    __slots__ = ("_disk", "_life", "_open", "content")
+    __slots__ = ("_disk", "_life", "_mount", "_open", "content")
 
     def __init__(self, disk: SimulatedDisk, content: Content) -> None:
         self._disk = disk
         self._life = disk.life
+        self._mount = disk.mount
         self._open = True
         self.content = content
 
@@ -127,6 +128,8 @@ class SimulatedFile:
         self._disk.enter(call, life=self._life)
         if not self._open:
             raise OSError(errno.EBADF, "closed")
+        if self._mount != self._disk.mount:
+            raise OSError(errno.EIO, "of an earlier mount")
 
     def read(self, offset: int, size: int) -> bytes:
         self._enter("read")
@@ -234,6 +237,7 @@ class SimulatedDisk:
         self.syncs = 0
         self.dies_at_step: int | None = None
         self.life = 0
+        self.mount = 0
         self.number = next(_numbers)
         self.databases: dict[str, SimulatedDatabase] = {}
         disks_by_number[self.number] = self
@@ -442,9 +446,10 @@ class SimulatedDisk:
         self._unplugged = True
 
     def plug(self) -> None:
-        """The disk is back as it was; what was open stays dead, as after a new mount."""
-        self.restart(power_cut=False)
+        """The disk is back as it was; files that were open give I/O errors for ever, as after a new mount."""
         self._unplugged = False
+        self.mount += 1
+        self.databases.clear()
 
     def snapshot(self) -> dict[str, bytes]:
         """An image of all files, for `restore`."""

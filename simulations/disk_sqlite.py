@@ -82,10 +82,19 @@ def _find(path: str) -> tuple[SimulatedDisk, str]:
 
 
 class _FileSystem(apsw.VFS):
-    """The one VFS of the process; the first part of a path says which disk is meant."""
+    """The one VFS of the process; the first part of a path says which disk is meant.
+
+    It is the default one, because SQLite seeds its generator (one for the whole process) from the default only.
+    """
 
     def __init__(self) -> None:
-        super().__init__(VFS_NAME, "")
+        super().__init__(VFS_NAME, "", makedefault=True)
+        self._seed = b""
+
+    def seed(self, seed: bytes) -> None:
+        """Let SQLite's generator start anew from `seed`, so that equal runs write equal bytes."""
+        self._seed = seed
+        apsw.randomness(0)
 
     def xOpen(self, name: Any, _flags: list[int]) -> Any:
         assert name is not None, "temporary files are kept in memory"
@@ -109,7 +118,7 @@ class _FileSystem(apsw.VFS):
         return NOW_JULIAN_MS
 
     def xRandomness(self, size: int) -> bytes:
-        return bytes(index % 251 for index in range(size))
+        return self._seed.ljust(size, b"\0")[:size]
 
     def xSleep(self, microseconds: int) -> int:
         return microseconds
@@ -139,6 +148,7 @@ class SimulatedDatabase:
     def __init__(self, disk: SimulatedDisk, name: str, *, rebuildable: bool) -> None:
         if not _file_systems:
             _file_systems.append(_FileSystem())
+        _file_systems[0].seed(disk.rng.randbytes(16))
         self._disk = disk
         self._name = name
         self._life = disk.life
@@ -193,7 +203,10 @@ class SimulatedDatabase:
     def close(self) -> None:
         if self._disk.databases.get(self._name) is self:
             del self._disk.databases[self._name]
-        self._connection.close()
+        try:
+            self._connection.close()
+        except (apsw.Error, OSError):  # its last checkpoint failed; SQLite closes and says nothing of that
+            self._connection.close(True)
 
     def abandon(self) -> None:
         """Let go of a database whose machine is dead: SQLite's attempts to tidy up reach nothing."""

@@ -62,9 +62,11 @@ def _row(entry: Entry) -> Row:
 class Index:
     """Typed access to the index database. Calls block; one thread at a time inside a transaction."""
 
-    def __init__(self, database: Database, epoch: bytes) -> None:
+    def __init__(self, database: Database, epoch: bytes, *, new: bool) -> None:
         self._database = database
         self._epoch = epoch
+        self.new = new
+        """True if it was made just now and knows nothing."""
 
     @classmethod
     def open(cls, disk: Disk, store: StoreId, rng: random.Random) -> Index:
@@ -76,24 +78,29 @@ class Index:
         """
         database = disk.open_database(INDEX_NAME, rebuildable=True)
         try:
-            return cls(database, cls._check(database, store, rng))
+            if new := not database.execute("SELECT 1 FROM sqlite_master LIMIT 1"):
+                cls._make(database, store, rng)
+            return cls(database, cls._check(database, store), new=new)
         except BaseException:
             database.close()
             raise
 
     @staticmethod
-    def _check(database: Database, store: StoreId, rng: random.Random) -> bytes:
-        """Make the tables if there are none, check what is there, and return the epoch."""
-        if not database.execute("SELECT 1 FROM sqlite_master LIMIT 1"):
-            epoch = rng.randbytes(EPOCH_BYTES)
-            with database.transaction():
-                for statement in _SCHEMA:
-                    database.execute(statement)
-                database.execute_many(
-                    "INSERT INTO facts VALUES (?, ?)",
-                    [("schema", SCHEMA_VERSION), ("store", store), ("epoch", epoch), ("last_stamp", 0)],
-                )
-            return epoch
+    def _make(database: Database, store: StoreId, rng: random.Random) -> None:
+        facts = [
+            ("schema", SCHEMA_VERSION),
+            ("store", store),
+            ("epoch", rng.randbytes(EPOCH_BYTES)),
+            ("last_stamp", 0),
+        ]
+        with database.transaction():
+            for statement in _SCHEMA:
+                database.execute(statement)
+            database.execute_many("INSERT INTO facts VALUES (?, ?)", facts)
+
+    @staticmethod
+    def _check(database: Database, store: StoreId) -> bytes:
+        """The epoch, if everything else is as it should be."""
         if (verdict := database.execute("PRAGMA quick_check(1)")) != [("ok",)]:
             raise DatabaseDamaged(f"index: {verdict[0][0]}")
         tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from p2pstore.errors import DatabaseDamaged, DiskAsleep
 from p2pstore.ids import StoreId
 from p2pstore.seams.disk import Disk
-from p2pstore.storage.index import INDEX_NAME, Index
+from p2pstore.storage.index import Index
 from p2pstore.storage.records import SENTINEL_COPY_BYTES, StoreKey, encode_sentinel, new_store_key
 from p2pstore.storage.recovery import RecoveryReport, recover
 from p2pstore.storage.sentinel import SENTINEL_NAME, create_store, read_sentinel, write_sentinel
@@ -38,15 +38,13 @@ def opening(
     try:
         key = read_sentinel(disk, expected)
         _mend_sentinel(disk, key)
-        rebuilding = INDEX_NAME not in disk.names()
         try:
             index = Index.open(disk, key.store, rng)
         except DatabaseDamaged:
-            rebuilding = True
             Index.remove(disk)
             index = Index.open(disk, key.store, rng)
         try:
-            for _ in recover(disk, index, key, report, rebuilding=rebuilding):
+            for _ in recover(disk, index, key, report, rebuilding=index.new):
                 yield None
             shelf = Shelf(disk, key, index, limits, report)
         except BaseException:

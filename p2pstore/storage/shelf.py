@@ -445,6 +445,7 @@ class Shelf:
                 else:
                     with self._files.using(segment.pack) as file:
                         file.truncate(self._packs[segment.pack].length)
+                        file.sync()  # or a power cut might bring it back, and callers were told that it failed
             except (OSError, P2PStoreError):
                 self._active = None
 

@@ -10,7 +10,7 @@ import trio
 from blake3 import blake3
 
 from p2pstore.edges.clock import RealClock
-from p2pstore.ids import EncodingId, ShardId
+from p2pstore.ids import EncodingId, ShardId, StoreId
 from p2pstore.limits import MIB
 from p2pstore.storage.entries import StoredShard
 from p2pstore.storage.store import ShardStore
@@ -46,7 +46,12 @@ class Machine:
         await ShardStore.create(self.disk, self.workers, rng=self.rng)
 
     async def open(self) -> ShardStore:
-        return await ShardStore.open(self.disk, self.workers, self.clock, rng=self.rng, **self.limits)
+        return await self.open_expecting(None)
+
+    async def open_expecting(self, store: StoreId | None) -> ShardStore:
+        return await ShardStore.open(
+            self.disk, self.workers, self.clock, rng=self.rng, expected=store, **self.limits
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[ShardStore]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable
 
@@ -212,7 +213,7 @@ async def test_jobs_take_the_disks_time_and_wait_while_it_is_stuck(autojump_cloc
     assert trio.current_time() - started_s == pytest.approx(3, abs=0.1)
     disk.stick()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(workers.run, disk.names)
+        nursery.start_soon(functools.partial(workers.run, disk.names))
         await trio.sleep(1000)
         disk.unstick()
     assert trio.current_time() - started_s >= 1000
