@@ -147,14 +147,18 @@ class Node:
         )
         self.catalog = Catalog(me=me, ledger=ledger, store=store)
         nearby = Nearby(
-            me=me, liveness=self.liveness, own_condition=self.own_condition, find_node=self._find_node
+            me=me,
+            clock=seams.clock,
+            liveness=self.liveness,
+            own_condition=self.own_condition,
+            find_node=self._find_node,
         )
         self.placing = Placing(
             me=me,
             shards=self.shards,
             liveness=self.liveness,
             candidates=nearby,
-            known_holders=self.catalog.holders,
+            known_holders=self.catalog.announced,
             move_on_after=seams.clock.move_on_after,
         )
         self.downloader = Downloader(

@@ -289,5 +289,5 @@ def _tune_malloc() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(-8, 2)  # M_ARENA_MAX: one heap for the loop, one for its workers; each keeps what it once had
-        mallopt(-3, 32 << 20)  # M_MMAP_THRESHOLD
-        mallopt(-1, 64 << 20)  # M_TRIM_THRESHOLD
+        mallopt(-3, 6 << 20)  # M_MMAP_THRESHOLD: only the blocks that files are read in are larger
+        mallopt(-1, 32 << 20)  # M_TRIM_THRESHOLD

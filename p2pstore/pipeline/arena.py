@@ -35,14 +35,16 @@ class Arena:
 class Arenas:
     """Arenas between two uses. Borrow one per chunk in flight; give it back when nobody reads its shards any more.
 
-    The number in use is the caller's window of chunks; this only bounds how many idle ones are kept.
+    The number in use is the caller's window of chunks; this only bounds how many idle ones are kept, and how large:
+    an arena grows to the largest chunk that it ever held, so without a bound all would end up as large as that.
     """
 
-    __slots__ = ("_idle", "_idle_max")
+    __slots__ = ("_idle", "_idle_max", "_kept_bytes_max")
 
-    def __init__(self, idle_max: int) -> None:
+    def __init__(self, idle_max: int, *, kept_bytes_max: int = 1 << 40) -> None:
         self._idle: list[Arena] = []
         self._idle_max = idle_max
+        self._kept_bytes_max = kept_bytes_max
 
     def borrow(self) -> Arena:
         """An arena that nobody else has."""
@@ -50,7 +52,7 @@ class Arenas:
 
     def give_back(self, arena: Arena) -> None:
         """Nobody reads its views any more."""
-        if len(self._idle) < self._idle_max:
+        if len(self._idle) < self._idle_max and arena.capacity <= self._kept_bytes_max:
             self._idle.append(arena)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
@@ -10,12 +11,17 @@ from p2pstore.ledger.ledger import Ledger
 from p2pstore.metadata.operations import StripeStatement
 from p2pstore.placement.promise import Promise
 from p2pstore.placement.ranking import Candidate
+from p2pstore.seams.clock import Clock
 from p2pstore.services.download import KnownStripe
 from p2pstore.services.liveness import Condition, Liveness
 from p2pstore.storage.store import ShardStore
 
 CANDIDATES_MIN: Final = 20
 """How many nodes near a stripe are asked for: k of the DHT, so that in a household it is everybody."""
+
+
+REMEMBERED_S: Final = 1.0
+"""Where everybody is near every stripe, the answer is the same for all stripes of a second."""
 
 
 class Catalog:
@@ -43,6 +49,13 @@ class Catalog:
     async def holders(self, encoding: EncodingId) -> Mapping[PeerId, Sequence[int]]:
         """Which indices of a stripe each machine is said to hold."""
         return (await self.holders_of([encoding]))[encoding]
+
+    async def announced(self, encoding: EncodingId) -> Mapping[PeerId, Sequence[int]]:
+        """What inventories say, this machine's own among them; one question, for those who ask the holders anyway."""
+        found: dict[PeerId, list[int]] = {}
+        for holder in (await self._ledger.holders_of([encoding]))[encoding]:
+            found.setdefault(holder.peer, []).append(holder.index)
+        return found
 
     async def stripes_of_chunk(self, chunk: ChunkId) -> list[KnownStripe]:
         """Every stripe of a chunk, the one with most holders first."""
@@ -83,17 +96,24 @@ class Nearby:
         self,
         *,
         me: PeerId,
+        clock: Clock,
         liveness: Liveness,
         own_condition: Callable[[], Condition],
         find_node: Callable[[bytes, int], Awaitable[Sequence[PeerId]]],
     ) -> None:
         self._me = me
+        self._clock = clock
         self._liveness = liveness
         self._own_condition = own_condition
         self._find_node = find_node
+        self._everybody: tuple[float, list[Candidate]] = (-math.inf, [])
 
     async def near(self, encoding: EncodingId) -> list[Candidate]:
         """Machines that accept shards, this one included if it does; order means nothing."""
+        asked_at_s, everybody = self._everybody
+        now_s = self._clock.now_s()
+        if now_s - asked_at_s < REMEMBERED_S:
+            return [each for each in everybody if each.peer == self._me or self._liveness.answers(each.peer)]
         answering = self._liveness.answering()
         found = frozenset(await self._find_node(encoding, CANDIDATES_MIN))
         nearest = [peer for peer in answering if peer in found]
@@ -102,7 +122,10 @@ class Nearby:
         known = self._liveness.known()
         candidates = [Candidate(peer, known[peer].condition.accepts_bytes) for peer in nearest]
         candidates.append(Candidate(self._me, self._own_condition().accepts_bytes))
-        return [candidate for candidate in candidates if candidate.free_bytes > 0]
+        willing = [candidate for candidate in candidates if candidate.free_bytes > 0]
+        if len(answering) <= CANDIDATES_MIN:
+            self._everybody = (now_s, willing)
+        return willing
 
     async def machines_at_hand(self) -> list[PeerId]:
         """Machines that a stripe can be planned for, sorted."""

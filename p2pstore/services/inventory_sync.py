@@ -22,9 +22,10 @@ from p2pstore.protocols.sync import HeldShard, StoreChanges, StoreMark
 from p2pstore.seams.clock import Clock
 from p2pstore.seams.network import Message, Network
 
-GATHER_S: Final = 0.5
-"""Changes within this go in one message: a reader learns of a new shard half a second later, and an upload of a
-thousand stripes a minute costs a few messages instead of thousands."""
+GATHER_S: Final = 2.0
+"""Changes within this go in one message. Each message costs its reader a millisecond and a ledger commit, and every
+machine tells every other: at half a second that was a third of what an upload cost its holders (docs/measurements.md).
+Nobody waits for it: uploads know their receipts, readers ask holders."""
 
 REFRESH_S: Final = 6 * 3600.0
 """A link that stays up for weeks is asked so often, so that the time of proof stays fresh (it counts for 35 days)."""

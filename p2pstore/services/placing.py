@@ -189,56 +189,51 @@ class Placing:
         wave: Sequence[tuple[PeerId, int]],
         receipted: Callable[[int], None],
     ) -> None:
+        """Hand out shards, all at once; whoever answers nothing any more is waited for no longer."""
+        if not wave:
+            return
+        waiting: dict[trio.CancelScope, PeerId] = {}
+
+        async def send(peer: PeerId, shard: EncodedShard) -> None:
+            with trio.CancelScope() as scope:
+                if peer != self._me:
+                    waiting[scope] = peer
+                stored = await self._stored(peer, shard)
+            waiting.pop(scope, None)
+            if scope.cancelled_caught or not stored:
+                placed.failed.add(peer)
+            else:
+                placed.add(peer, shard.index)
+                receipted(len(shard.payload))
+            if not waiting:
+                watcher.cancel()
+
         async with trio.open_nursery() as nursery:
             for peer, index in wave:
-                nursery.start_soon(self._send, placed, shards[index], peer, receipted)
+                nursery.start_soon(send, peer, shards[index])
+            with trio.CancelScope() as watcher:
+                await self._watch(waiting)
 
-    async def _send(
-        self, placed: PlacedStripe, shard: EncodedShard, peer: PeerId, receipted: Callable[[int], None]
-    ) -> None:
+    async def _stored(self, peer: PeerId, shard: EncodedShard) -> bool:
+        """Whether the machine took the shard."""
         try:
-            stored = await self._while_it_answers(peer, shard)
+            await self._shards.put(peer, shard.parsed, shard.header, shard.payload)
         except PeerFault:
-            stored = False
+            return False
         except Unavailable:
-            stored = False
             if peer != self._me:
                 self._liveness.distrust(peer)
-        if stored:
-            placed.add(peer, shard.index)
-            receipted(len(shard.payload))
-        else:
-            placed.failed.add(peer)
+            return False
+        return True
 
-    async def _while_it_answers(self, peer: PeerId, shard: EncodedShard) -> bool:
-        """Whether the shard was receipted; gives up as soon as the machine answers nothing at all any more."""
-        if peer == self._me:
-            await self._shards.put(peer, shard.parsed, shard.header, shard.payload)
-            return True
-        stored = False
-        failure: Unavailable | PeerFault | None = None
-
-        async def send() -> None:
-            nonlocal stored, failure
-            try:
-                await self._shards.put(peer, shard.parsed, shard.header, shard.payload)
-                stored = True
-            except (Unavailable, PeerFault) as error:
-                failure = error
-            nursery.cancel_scope.cancel()
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(send)
-            nursery.start_soon(self._watch, peer, nursery.cancel_scope)
-        if failure is not None:
-            raise failure
-        return stored
-
-    async def _watch(self, peer: PeerId, scope: trio.CancelScope) -> None:
-        """Cancel `scope` when the machine answers nothing any more."""
+    async def _watch(self, waiting: Mapping[trio.CancelScope, PeerId]) -> None:
+        """Give up those that have stopped answering, until nobody is waited for."""
         while True:
             with self._move_on_after(PATIENCE_S):
                 await trio.sleep_forever()
-            if await self._liveness.stalled(peer):
-                scope.cancel()
+            if not waiting:
                 return
+            for peer in sorted(set(waiting.values())):
+                if await self._liveness.stalled(peer):
+                    for scope in [scope for scope, each in waiting.items() if each == peer]:
+                        scope.cancel()

@@ -129,7 +129,7 @@ class ShardClient:
         me: PeerId,
         network_id: NetworkId,
         network: Network,
-        server: ShardServer,
+        server: ShardServer | None,
         public_of: Callable[[PeerId], bytes | None],
         verify: Callable[[bytes, bytes, bytes], None],
     ) -> None:
@@ -142,6 +142,8 @@ class ShardClient:
 
     async def _ask(self, holder: PeerId, message: Message, *, plane: Plane, timeout_s: float) -> Message:
         if holder == self._me:
+            if self._server is None:
+                raise Refused("not-found", "this machine holds no shards")
             return await self._server.handle(message)
         return await self._network.request(holder, message, plane=plane, timeout_s=timeout_s)
 

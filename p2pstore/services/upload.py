@@ -30,7 +30,10 @@ READ_BYTES: Final = 16 * MIB
 """One read: several chunks for one hop; twice the longest chunk, so that at least one is always decided."""
 
 ARENAS_KEPT: Final = 8
-"""Idle arenas kept for the next chunks: the usual number in flight on two cores, about 4 MiB each."""
+"""Idle arenas kept for the next chunks: the usual number in flight on two cores."""
+
+ARENA_BYTES_KEPT: Final = 5 * MIB
+"""An arena that a long chunk has made larger than this is let go: the usual chunk is 2 MiB, with its parity 3."""
 
 ENCODE_COST_S_PER_BYTE: Final = 1.0e-9
 """CPU seconds to cut, seal, code and hash a byte (docs/measurements.md: pipeline)."""
@@ -132,7 +135,7 @@ class Uploader:
         self._budget = budget
         self._keys = keys
         self._machines_at_hand = machines_at_hand
-        self._arenas = Arenas(ARENAS_KEPT)
+        self._arenas = Arenas(ARENAS_KEPT, kept_bytes_max=ARENA_BYTES_KEPT)
 
     async def store(
         self, source: ByteSource, promise: Promise, watcher: Watcher, *, here: bool = False

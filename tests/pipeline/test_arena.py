@@ -39,3 +39,11 @@ def test_keeps_no_more_idle_arenas_than_told() -> None:
 
 def test_without_an_arena_the_room_is_exact() -> None:
     assert len(room(None, 77).obj) == 77  # type: ignore[arg-type]
+
+
+def test_an_arena_that_grew_beyond_the_bound_is_not_kept() -> None:
+    arenas = Arenas(idle_max=2, kept_bytes_max=2 * 1024 * 1024)
+    large = arenas.borrow()
+    large.take(3_000_000)
+    arenas.give_back(large)
+    assert arenas.idle_bytes == 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 
 import trio
-import trio.testing
 
 from p2pstore.services.budget import ByteBudget
 
@@ -25,8 +24,8 @@ async def test_waiters_are_let_in_in_order_and_never_beyond_the_budget(autojump_
     async with trio.open_nursery() as nursery:
         for number, size in enumerate([60, 60, 30, 100, 1000, 5]):
             nursery.start_soon(worker, number, size)
-            await trio.testing.wait_all_tasks_blocked()
-    assert order == [0, 1, 2, 3, 4, 5]
+            await trio.sleep(0.01)
+    assert [order[0], set(order[1:3]), *order[3:]] == [0, {1, 2}, 3, 4, 5], "1 and 2 fit together, nobody overtakes"
     assert most <= 100
     assert budget.held == 0
 

@@ -18,6 +18,7 @@ from p2pstore.limits import INVENTORY_CHANGES_MAX
 from p2pstore.metadata.vector import Vector
 from p2pstore.protocols import sync
 from p2pstore.seams.network import Listen, Message, PeerEndpoint
+from p2pstore.services.inventory_sync import GATHER_S
 from p2pstore.services.metadata_sync import MetadataSync
 from p2pstore.storage.entries import Change
 from simulations.network import Fabric, SimulatedNetwork
@@ -313,12 +314,12 @@ async def test_everybody_knows_who_holds_what(autojump_clock: trio.testing.MockC
         encoding = EncodingId(b"late".ljust(32, b"."))
         second.shelf.set(b"late", 3)
         third.shelf.set(b"late", 4)
-        await trio.sleep(2)
+        await trio.sleep(2 * GATHER_S)
         for peer in all_of.peers:
             held = await peer.ledger.holders(encoding)
             assert [(holder.peer, holder.index) for holder in held] == [(second.id, 3), (third.id, 4)]
         second.shelf.set(b"late", 3, held=False)
-        await trio.sleep(2)
+        await trio.sleep(2 * GATHER_S)
         for peer in all_of.peers:
             assert [holder.peer for holder in await peer.ledger.holders(encoding)] == [third.id]
         second.shelf.epoch = b"epoch 2"
