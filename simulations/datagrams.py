@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from random import Random
@@ -128,10 +128,13 @@ class DatagramNetwork:
         self._rng = rng
         self._sockets: dict[Address, SimulatedDatagrams] = {}
         self._side: dict[Address, int] = {}
+        self._cut_ways: frozenset[tuple[Address, Address]] = frozenset()
         self._heap: list[tuple[float, int, bytes, Address, Address]] = []
         self._wake = trio.Event()
         self._wakes_at = math.inf
         self._trace = blake2b(digest_size=16)
+        self.on_delivery: Callable[[Address, bytes], None] | None = None
+        """Told of every datagram as it arrives: where, what."""
 
     def socket(self, address: Address, *, is_nat: bool = False) -> SimulatedDatagrams:
         """A new socket. Raises OSError if the address is taken.
@@ -163,9 +166,14 @@ class DatagramNetwork:
         """From now on datagrams pass only inside each side; addresses in none of them make one side together."""
         self._side = {address: number for number, side in enumerate(sides, 1) for address in side}
 
+    def set_cuts(self, ways: Collection[tuple[Address, Address]]) -> None:
+        """From now on nothing passes on exactly these (source, target) ways, whatever `partition` says."""
+        self._cut_ways = frozenset(ways)
+
     def heal(self) -> None:
-        """End every partition."""
+        """End every partition and cut."""
         self._side = {}
+        self._cut_ways = frozenset()
 
     def digest(self) -> str:
         """A hash of all deliveries so far: when, from where, to where, what."""
@@ -212,7 +220,11 @@ class DatagramNetwork:
         target = self._sockets.get(address)
         if target is None or self._side.get(source, 0) != self._side.get(address, 0):
             return
+        if (source, address) in self._cut_ways:
+            return
         self.delivered += 1
         self._trace.update(f"{at_s:.6f} {source} {address}".encode())
         self._trace.update(data)
+        if self.on_delivery is not None:
+            self.on_delivery(address, data)
         target.deliver(data, source)

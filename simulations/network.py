@@ -104,6 +104,8 @@ class Fabric:
         self._wake = trio.Event()
         self._wakes_at = math.inf
         self._trace = blake2b(digest_size=16)
+        self.on_delivery: Callable[[PeerId, bytes, bytes], None] | None = None
+        """Told of every message as it arrives: at whom, header, payload."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Deliver everything in its time."""
@@ -134,6 +136,12 @@ class Fabric:
         peers = sorted(self._networks)
         self._cut_ways |= {(a, b) for a in peers for b in peers if side_of.get(a) != side_of.get(b)}
         self._faults_changed()
+
+    def set_cuts(self, ways: Collection[tuple[PeerId, PeerId]]) -> None:
+        """From now on nothing passes on exactly these (source, target) ways."""
+        if self._cut_ways != set(ways):
+            self._cut_ways = set(ways)
+            self._faults_changed()
 
     def heal(self) -> None:
         """Every way is open again; what TCP held back arrives."""
@@ -278,6 +286,8 @@ class Fabric:
     def _deliver(self, connection: _Connection, target: _End, header: bytes, payload: bytes) -> None:
         self._trace.update(b"%.6f %d %b" % (trio.current_time(), len(payload), target.network.me))
         self._trace.update(header)
+        if self.on_delivery is not None:
+            self.on_delivery(target.network.me, header, payload)
         if target.link is None:
             target.link = target.network.accept(connection, target, header)
         if target.link is not None:
@@ -409,6 +419,11 @@ class SimulatedNetwork(LinkedNetwork):
         return PeerEndpoint(
             (f"{self.host}:{bound.control}",), (f"{self.host}:{bound.bulk}",), curve_public=self.curve_public
         )
+
+    def set_line(self, *, latency_s: float, uplink_bytes_per_s: float = math.inf) -> None:
+        """From now on the machine is so far from the centre, and can send so much."""
+        self.latency_s = latency_s
+        self.uplink = _Uplink(uplink_bytes_per_s)
 
     # --- what the fabric calls ------------------------------------------------------------------------------------
 
