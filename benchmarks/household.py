@@ -1,6 +1,6 @@
 """A whole household of real daemons: throughput, CPU, memory, bytes on disk, idle cost.
 
-    python benchmarks/household.py [--peers 6] [--mib 256] [--rounds 3] [--small 500] [--idle 20] [--large-gib 0] [--json]
+    python -m benchmarks.household [--peers 6] [--mib 256] [--rounds 3] [--small 500] [--idle 20] [--large-gib 0]
 
 Put and get are timed as a client of the local API sees them, `--ack safe`. CPU is that of all daemons together. Every
 figure stands beside a limit taken in the same run: what copying the same bytes to the same disk with fsync does.
@@ -17,6 +17,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -109,11 +110,11 @@ def large_files(folder: Path, machines: list[Machine], mib: int, rounds: int) ->
         write_random(source, mib << 20)
         rows["copy"].append(copy_limit(folder, source))
         name = f"/large-{number}".encode()
-        wall, cpu = timed(machines, lambda name=name: put(writer, source, name))  # type: ignore[misc]
+        wall, cpu = timed(machines, partial(put, writer, source, name))
         rows["put"].append(wall)
         rows["put_cpu"].append(cpu)
         back = folder / "back.bin"
-        wall, cpu = timed(machines, lambda name=name: get(reader, name, back))  # type: ignore[misc]
+        wall, cpu = timed(machines, partial(get, reader, name, back))
         rows["get"].append(wall)
         rows["get_cpu"].append(cpu)
         assert digest(source) == digest(back)
@@ -140,8 +141,8 @@ def small_files(folder: Path, machines: list[Machine], count: int, rounds: int) 
         for file in range(count):
             (source / f"{file:05}").write_bytes(os.urandom(4096))
         name = b"/small-%d" % number
-        puts.append(timed(machines, lambda source=source, name=name: put(machines[-1], source, name))[0])  # type: ignore[misc]
-        gets.append(timed(machines, lambda name=name: get(machines[1], name, folder / "back"))[0])  # type: ignore[misc]
+        puts.append(timed(machines, partial(put, machines[-1], source, name))[0])
+        gets.append(timed(machines, partial(get, machines[1], name, folder / "back"))[0])
         shutil.rmtree(folder / "back")
     return {"put_files_s": count / statistics.median(puts), "get_files_s": count / statistics.median(gets)}
 

@@ -66,7 +66,7 @@ class Machine:
         log = self.home / "log" / "daemon.log"
         ready, said = os.pipe()
         with log.open("ab") as output:
-            self.process = subprocess.Popen(
+            self.process = subprocess.Popen(  # noqa: S603  the same interpreter, a fixed module
                 [sys.executable, "-P", "-m", "p2pstore.daemon", "--home", str(self.home), "--listen", "127.0.0.1"],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -271,7 +271,7 @@ class _Demo:
             size = rng.randrange(*PHOTO_BYTES)
             (photos / f"IMG_{number:04}.jpg").write_bytes(rng.randbytes(size))
             total += size
-        self._story.tell(f"made {PHOTO_COUNT} files of photo size, {total / 2**20:,.0f} MiB; and p2pstore's own sources")
+        self._story.tell(f"made {PHOTO_COUNT} files of photo size, {total / 2**20:,.0f} MiB, beside p2pstore's sources")
         return [source, photos]
 
     def _store(self, sources: list[Path]) -> dict[str, Any]:
@@ -304,7 +304,8 @@ class _Demo:
         if victims and not killed:
             for victim in victims:
                 victim.kill()
-            self._story.tell(f"killed {', '.join(victim.name for victim in victims)} after the upload: it was too quick")
+            names = ", ".join(victim.name for victim in victims)
+            self._story.tell(f"killed {names} after the upload: it was too quick")
         self._story.tell(
             f"stored {result['files']:,} files, {result['bytes'] / 2**20:,.0f} MiB in {result['seconds']:.1f} s:"
             f" {result['state']}. {result['sentence']}"
@@ -378,7 +379,8 @@ class _Demo:
                     least_margin = margin if least_margin is None else min(least_margin, margin)
                     assert everything >= good
         self._story.tell(
-            f"{stripes:,} stripes: the worst lost shards on {worst_lost} machines; the least margin left is {least_margin}"
+            f"{stripes:,} stripes: the worst lost shards on {worst_lost} machines,"
+            f" the least margin left is {least_margin}"
         )
         if self._kill <= 2 and (worst_lost > 2 or (least_margin or 0) < 0):
             raise DemoFailed("a stripe lost more than two machines' shards")

@@ -7,7 +7,7 @@ code that releases the interpreter lock for its heavy part.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, TypeVar, TypeVarTuple, Unpack
+from typing import Protocol, TypeVar, TypeVarTuple
 
 Ts = TypeVarTuple("Ts")
 T = TypeVar("T")
@@ -16,7 +16,7 @@ T = TypeVar("T")
 class Workers(Protocol):
     """Runs plain functions off the event loop."""
 
-    async def run(self, job: Callable[[Unpack[Ts]], T], *args: Unpack[Ts], cost_s: float = 0.0) -> T:
+    async def run(self, job: Callable[[*Ts], T], *args: *Ts, cost_s: float = 0.0) -> T:
         """Run `job(*args)` and return what it returns, or raise what it raises.
 
         A cancelled caller is released only when the job has ended: jobs are short, and one that outlived its caller

@@ -19,6 +19,8 @@ from tests.daemons.conftest import p2p
 
 pytestmark = pytest.mark.daemons
 
+P2PSTORE = [sys.executable, "-P", "-m", "p2pstore.cli"]
+
 
 def content(size: int, seed: int = 1) -> bytes:
     return random.Random(seed + size).randbytes(size)
@@ -102,7 +104,7 @@ def test_a_daemon_killed_in_the_middle_of_its_own_upload_leaves_no_entry_and_goe
         (folder / "big").write_bytes(content(120_000_000))
         uploader = machines[0]
         client = subprocess.Popen(
-            [sys.executable, "-P", "-m", "p2pstore.cli", "--home", str(uploader.home), "put", str(folder / "big"), "/"],
+            [*P2PSTORE, "--home", str(uploader.home), "put", str(folder / "big"), "/"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -131,8 +133,7 @@ def test_ctrl_c_leaves_no_entry(folder: Path) -> None:
     with household(folder, "ABC") as machines:
         (folder / "big").write_bytes(content(150_000_000))
         client = subprocess.Popen(
-            [sys.executable, "-P", "-m", "p2pstore.cli", "--home", str(machines[0].home), "put"]
-            + [str(folder / "big"), "/"],
+            [*P2PSTORE, "--home", str(machines[0].home), "put", str(folder / "big"), "/"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -215,7 +216,8 @@ def test_up_and_down_by_hand(folder: Path) -> None:
         assert again.json["pid"] == up.json["pid"]
         assert again.json["already_running"] is True
         assert up.json["address"].startswith("127.0.0.1:")
-        assert p2p(home, "init", "--name", "x", "--site", "y", "--size", "1G", "--kit-file", str(folder / "k2")).code == 5
+        second = p2p(home, "init", "--name", "x", "--site", "y", "--size", "1G", "--kit-file", str(folder / "k2"))
+        assert second.code == 5
     finally:
         down = p2p(home, "down", "--json")
     assert down.code == 0, down.err

@@ -99,7 +99,7 @@ def test_where_things_land_follows_cp(six: list[Machine], folder: Path) -> None:
     assert p2p(home, "put", "-r", str(folder / "tree"), "/cp").code == 0
     assert p2p(home, "put", "-r", str(folder / "tree"), "/cp/other").code == 0
     assert p2p(home, "put", "-r", str(folder / "tree") + "/.", "/cp").code == 0
-    names = [line for line in p2p(home, "tree", "/cp", "--plain").out.decode().splitlines()]
+    names = p2p(home, "tree", "/cp", "--plain").out.decode().splitlines()
     assert sorted(names) == [
         "/cp/leaf",
         "/cp/one",
