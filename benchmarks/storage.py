@@ -29,8 +29,8 @@ from p2pstore.limits import KIB, MIB
 from p2pstore.storage.store import ShardStore
 
 GROUP_BYTES = 32 * MIB
-UPLOADS = 64
-"""Puts under way at once: what an upload of a few chunks with nine shards each keeps in flight."""
+UPLOADS = 128
+"""Puts under way at once: as many shards of 500 KiB as the queue of a busy store takes."""
 
 
 def plain_writes(folder: Path, pieces: list[bytes], count: int, group_bytes: int) -> float:

@@ -16,7 +16,7 @@ CHUNK_BYTES_CUT: Final = 1536 * KIB
 """FastCDC's "average" parameter; its real average is this plus the minimum, 2 MiB (docs/measurements.md)."""
 
 CHUNK_BYTES_MAX: Final = 8 * MIB
-"""No chunk is cut longer: AEAD calls on larger buffers hold the interpreter lock (facts: at 48 MiB, 60 % of the call)."""
+"""No chunk is cut longer: AEAD calls on larger buffers hold the interpreter lock (at 48 MiB for 60 % of the call)."""
 
 INLINE_BYTES_MAX: Final = 4096
 """A file of at most this size lies in its version: a shard header and a placement would cost as much."""
@@ -155,6 +155,15 @@ BULK_PORT_OFFSET: Final = 1
 ENROLMENT_PORT_OFFSET: Final = 2
 """See BULK_PORT_OFFSET."""
 
+RECOVERY_PORT_OFFSET: Final = 3
+"""The recovery door is at P + 3, see BULK_PORT_OFFSET."""
+
+RECOVERY_QUESTIONS_MAX: Final = 8
+"""Connections to the recovery door at once; the oldest makes room. One honest question is one packet each way."""
+
+RECOVERY_TIMEOUT_S: Final = 5.0
+"""For one question and its answer, over a slow line."""
+
 BEACON_INTERVAL_S: Final = 30.0
 """A beacon of 300 bytes so often is 600 B a minute; a machine that comes speaks at once, and is answered."""
 
@@ -192,6 +201,12 @@ COMMIT_GAP_S: Final = 0.005
 
 OPERATION_PADDED_BYTES_MIN: Final = 128
 """The body of a version without content is 90 bytes and its name: most look alike at this length."""
+
+MARK_CHARS_MAX: Final = 64
+"""Characters of a tag or of a snapshot's name: a line of a list."""
+
+SNAPSHOT_VECTOR_BYTES_MAX: Final = 192 * KIB
+"""The cut of a snapshot, in one operation: 3,500 writers."""
 
 WRITERS_MAX: Final = 10_000
 """Entries in one version vector: ROSTER_MEMBERS_MAX peers with ten lives each."""
@@ -256,9 +271,8 @@ STORE_QUEUE_BYTES: Final = 64 * MIB
 """Bytes of shards waiting for a group commit or in one; more wait at the door. One fdatasync per 16 MiB already gives
 the disk's speed (facts), so half of this in flight and half behind it keeps the disk busy."""
 
-GROUP_COMMIT_BYTES_MAX: Final = 16 * MIB
-"""Shards in one group commit: from here on a larger one is no faster (facts), and while it is synced the hashes of the
-next are checked."""
+GROUP_COMMIT_BYTES_MAX: Final = 32 * MIB
+"""Shards in one group commit: a larger one is no faster (facts: from 16 MiB on), and the first caller waits longer."""
 
 STORE_QUEUE_ITEM_BYTES_MIN: Final = 4 * KIB
 """What the smallest change counts for in that queue: its length is bounded too (16,384 changes)."""

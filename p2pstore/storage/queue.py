@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,10 +31,11 @@ class CommitQueue:
     def __init__(self, *, bytes_max: int = STORE_QUEUE_BYTES) -> None:
         self._bytes_max = bytes_max
         self._bytes = 0
-        self._queue: list[Waiting] = []
+        self._queue: deque[Waiting] = deque()
         self._door = trio.Lock()  # first come, first served: who waits for room holds it
         self._room = trio.Event()
-        self._filled = trio.Event()
+        self._news = trio.Event()
+        self._woken = False
         self._open = False
 
     def open(self) -> None:
@@ -43,7 +45,7 @@ class CommitQueue:
     def close(self) -> None:
         """The committer is gone: who waits is told so, and nobody comes in any more."""
         self._open = False
-        waiting, self._queue = self._queue, []
+        waiting, self._queue = self._queue, deque()
         for caller in waiting:
             self.settle(caller, [Unavailable("the store is closing")] * len(caller.alterations))
         self._room.set()
@@ -67,7 +69,7 @@ class CommitQueue:
             caller = Waiting(alterations, size)
             self._queue.append(caller)
             self._bytes += size
-            self._filled.set()
+            self._news.set()
         try:
             await caller.done.wait()
         except trio.Cancelled:
@@ -82,21 +84,21 @@ class CommitQueue:
 
     async def take(self) -> list[Waiting]:
         """Wait until somebody waits or `wake` is called; then those who wait, as many as fit one group commit."""
-        await self._filled.wait()
-        size = count = 0
-        for caller in self._queue:
-            size += caller.size
-            if count and size > GROUP_COMMIT_BYTES_MAX:
-                break
-            count += 1
-        taken, self._queue = self._queue[:count], self._queue[count:]
-        if not self._queue:
-            self._filled = trio.Event()
+        while not (self._queue or self._woken):
+            self._news = trio.Event()
+            await self._news.wait()
+        self._woken = False
+        taken: list[Waiting] = []
+        size = 0
+        while self._queue and (not taken or size + self._queue[0].size <= GROUP_COMMIT_BYTES_MAX):
+            taken.append(self._queue.popleft())
+            size += taken[-1].size
         return taken
 
     def wake(self) -> None:
         """Let `take` return, with nobody if nobody waits."""
-        self._filled.set()
+        self._woken = True
+        self._news.set()
 
     @contextmanager
     def settling(self, callers: Sequence[Waiting]) -> Iterator[None]:

@@ -109,16 +109,6 @@ class _Group:
     segments: list[_Segment] = field(default_factory=list)
 
 
-def check_hashes(alterations: Sequence[Alteration]) -> list[Forged | None]:
-    """For each put whose payload has not the hash that it should have, the error; None for the rest."""
-    return [
-        Forged("the payload is not what its hash says")
-        if isinstance(item, Put) and blake3(item.payload).digest() != item.payload_hash
-        else None
-        for item in alterations
-    ]
-
-
 class Shelf:
     """The shards on one disk. Every method blocks; `commit` and the other changing ones exclude each other.
 
@@ -221,8 +211,7 @@ class Shelf:
     def commit(self, alterations: Sequence[Alteration]) -> list[Outcome]:
         """Carry out `alterations`, in their order, as one group; what each caller is told, in the same order.
 
-        The hashes of puts are checked already (`check_hashes`). When this returns, whatever a caller is told is
-        durable. It raises only for bugs.
+        When this returns, whatever a caller is told is durable. It raises only for bugs.
         """
         with self._changing:
             try:
@@ -276,6 +265,8 @@ class Shelf:
         return group.entries.get(shard) or self._index.find(shard)
 
     def _take_put(self, put: Put, group: _Group) -> StoredShard:
+        if blake3(put.payload).digest() != put.payload_hash:
+            raise Forged("the payload is not what its hash says")
         current = self._current(put.shard, group)
         if current is not None and current.state is ShardState.HELD:
             if current.payload_hash != put.payload_hash:

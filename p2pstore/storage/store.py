@@ -1,7 +1,8 @@
 """The shards of one disk as a service: what the rest of the daemon sees of a store.
 
-One task checks the hashes of the changes that wait; the next has them appended and synced in one worker job, and only
-then wakes the callers. A third compacts packs that are mostly dead.
+One task commits: it takes the changes that wait, has them checked, appended and synced in one worker job, and only then
+wakes the callers. (Checking the next group meanwhile in a second thread made it slower on a busy machine of two cores:
+the threads waited for each other's interpreter lock.) A second task compacts packs that are mostly dead.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Final, TypeVar, TypeVarTuple, Unpack
 
 import trio
 
-from p2pstore.errors import Corrupt, DatabaseDamaged, DiskAsleep, Forged, Misuse, P2PStoreError, Unavailable
+from p2pstore.errors import Corrupt, DatabaseDamaged, DiskAsleep, Misuse, P2PStoreError, Unavailable
 from p2pstore.ids import EncodingId, ShardId, StoreId
 from p2pstore.limits import (
     BULK_PAYLOAD_BYTES_MAX,
@@ -28,19 +29,16 @@ from p2pstore.seams.clock import Clock
 from p2pstore.seams.disk import Disk
 from p2pstore.seams.workers import Workers
 from p2pstore.storage import compaction, scrub
-from p2pstore.storage.entries import Alteration, Change, Drop, Entry, Put, ShardState, StoredBytes, StoredShard
+from p2pstore.storage.entries import Change, Drop, Entry, Put, ShardState, StoredBytes, StoredShard
 from p2pstore.storage.opening import make_store, opening, rebuilding_index
-from p2pstore.storage.queue import CommitQueue, Waiting
+from p2pstore.storage.queue import CommitQueue
 from p2pstore.storage.recovery import RecoveryReport
 from p2pstore.storage.scrub import CheckReport
-from p2pstore.storage.shelf import Outcome, Shelf, StoreLimits, check_hashes
+from p2pstore.storage.shelf import Outcome, Shelf, StoreLimits
 from p2pstore.storage.space import Usage
 
-HASH_COST_S_PER_BYTE: Final = 0.2e-9
-"""CPU seconds to hash a byte with BLAKE3 (facts: 5 to 6 GB/s)."""
-
-COMMIT_COST_S_PER_BYTE: Final = 0.3e-9
-"""CPU seconds to append a byte (benchmarks/storage.py)."""
+COMMIT_COST_S_PER_BYTE: Final = 0.7e-9
+"""CPU seconds to hash and append a byte (benchmarks/storage.py)."""
 
 COMMIT_COST_S: Final = 60e-6
 """CPU seconds to commit one more shard (benchmarks/storage.py)."""
@@ -71,15 +69,6 @@ class Held:
     counter: int
     payload_bytes: int
     payload_hash: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class _Checked:
-    """A group whose hashes are checked: what is to be committed, and for whom."""
-
-    callers: list[Waiting]
-    alterations: list[Alteration]
-    forged: list[Forged | None]
 
 
 class ShardStore:
@@ -168,12 +157,10 @@ class ShardStore:
         self._queue.open()
         try:
             async with trio.open_nursery() as nursery:
-                checked, commits = trio.open_memory_channel[_Checked](0)
                 nursery.start_soon(self._run_compaction)
-                nursery.start_soon(self._run_commits, commits)
                 task_status.started()
                 while True:
-                    await self._check_next(checked)
+                    await self._commit_next()
         finally:
             self._queue.close()
 
@@ -231,27 +218,15 @@ class ShardStore:
             raise outcome
         return outcome
 
-    async def _check_next(self, checked: trio.MemorySendChannel[_Checked]) -> None:
-        """Check the hashes of the next group, while the one before is being written and synced."""
+    async def _commit_next(self) -> None:
         callers = await self._queue.take()
         with self._queue.settling(callers):
             alterations = [item for caller in callers for item in caller.alterations]
             size = sum(item.queue_bytes for item in alterations)
-            forged = await self._workers.run(check_hashes, alterations, cost_s=size * HASH_COST_S_PER_BYTE)
-            await checked.send(_Checked(callers, alterations, forged))
-
-    async def _run_commits(self, commits: trio.MemoryReceiveChannel[_Checked]) -> None:
-        async for group in commits:
-            with self._queue.settling(group.callers):
-                await self._commit(group)
-
-    async def _commit(self, group: _Checked) -> None:
-        right = [item for item, forged in zip(group.alterations, group.forged, strict=True) if forged is None]
-        cost_s = sum(item.queue_bytes for item in right) * COMMIT_COST_S_PER_BYTE + len(right) * COMMIT_COST_S
-        told = iter(await self._workers.run(self._shelf.commit, right, cost_s=cost_s))
-        outcomes = iter([next(told) if forged is None else forged for forged in group.forged])
-        for caller in group.callers:
-            self._queue.settle(caller, [next(outcomes) for _ in caller.alterations])
+            cost_s = size * COMMIT_COST_S_PER_BYTE + len(alterations) * COMMIT_COST_S
+            outcomes = iter(await self._workers.run(self._shelf.commit, alterations, cost_s=cost_s))
+            for caller in callers:
+                self._queue.settle(caller, [next(outcomes) for _ in caller.alterations])
         if self._shelf.index_damaged:
             await self.rebuild_index()
         self._tell_change()

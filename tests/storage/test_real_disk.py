@@ -13,16 +13,22 @@ from p2pstore.edges.clock import RealClock
 from p2pstore.edges.disk import RealDisk
 from p2pstore.edges.workers import ThreadWorkers
 from p2pstore.errors import Busy, DiskAsleep
-from p2pstore.limits import KIB
+from p2pstore.limits import KIB, PACK_BYTES_MAX
 from p2pstore.storage.store import ShardStore
 from tests.storage.houses import header_of, holds_right_bytes, payload_of, put, shard_id
 
 RNG = random.Random(1)
 
 
-async def open_store(folder: Path, **options: int) -> ShardStore:
+async def open_store(folder: Path, *, pack_bytes_max: int = PACK_BYTES_MAX) -> ShardStore:
     return await ShardStore.open(
-        RealDisk(folder), ThreadWorkers(), RealClock(), rng=RNG, given_bytes=10**9, reserve_bytes=0, **options
+        RealDisk(folder),
+        ThreadWorkers(),
+        RealClock(),
+        rng=RNG,
+        given_bytes=10**9,
+        reserve_bytes=0,
+        pack_bytes_max=pack_bytes_max,
     )
 
 
