@@ -275,10 +275,9 @@ class Operations:
         source = _ClientBytes(call)
         wall_s = self._node.seams.clock.wall_s()
         transfer.files_total, transfer.phase = 1, "sending"
-        committed = await self._node.importer.put_source(
-            source, destination, level, transfer, mtime_ns=int(wall_s * 1e9), mode=0o644
+        await self._node.importer.put_source(
+            source, destination, level, transfer, outcome, mtime_ns=int(wall_s * 1e9), mode=0o644
         )
-        outcome.committed(committed)
         transfer.files_done += 1
         return outcome
 
@@ -333,7 +332,7 @@ class Operations:
             "failed": self._failures(transfer),
             "seconds": node.seams.clock.now_s() - transfer.started_s,
             "below_level": transfer.files_done if below else 0,
-            "owed_stripes": len(outcome.owed or ()),
+            "owed_stripes": len(outcome.owed),
         }
 
     def _failures(self, transfer: Transfer) -> list[dict[str, Any]]:
@@ -546,7 +545,8 @@ class Operations:
         path = _path(call, "path")
         item = await self._item(path)
         seen_by = node.metadata_sync.receipted(item.held.dot, node.membership.others())
-        commit_on = sorted(node.membership.name_of(peer) for peer in (*seen_by, node.membership.me))
+        has_it = {*seen_by, node.membership.me, item.held.dot.author}
+        commit_on = sorted(node.membership.name_of(peer) for peer in has_it if node.membership.is_member(peer))
         if not isinstance(item.content, ManifestRef):
             return {"chunks": [], "inline": isinstance(item.content, Inline), "commit_on": commit_on}
         chunks: list[dict[str, Any]] = []

@@ -10,7 +10,7 @@ A file has an entry only once its whole content is durable. Interrupted before t
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, Protocol
 
@@ -74,11 +74,11 @@ class PutOutcome:
 
     Attributes:
         upto: the last operation of it; who has seen that has seen all of it.
-        owed: stripes that do not keep their promise (yet).
+        owed: stripes that did not keep their promise when they were committed.
     """
 
     upto: Dot | None = None
-    owed: set[EncodingId] | None = None
+    owed: set[EncodingId] = field(default_factory=set)
 
     def committed(self, committed: Committed) -> None:
         """Note a commit."""
@@ -229,27 +229,72 @@ class Importer:
             now = await self._workers.run(self._files.describe, entry.path, entry.names)
             if isinstance(now, Unreadable):
                 raise ChangedWhileRead
-            committed = await self.put_source(
-                source, now.names, level, transfer, mtime_ns=now.mtime_ns, mode=now.mode
+            await self.put_source(
+                source, now.names, level, transfer, outcome, mtime_ns=now.mtime_ns, mode=now.mode
             )
-            outcome.committed(committed)
         finally:
             source.close()
 
     async def put_source(
-        self, source: ByteSource, path: Path, level: Level, transfer: Transfer, *, mtime_ns: int, mode: int
-    ) -> Committed:
-        """Store one content, then commit its version. Raises ChangedWhileRead, NotPlaced, PathFault."""
+        self,
+        source: ByteSource,
+        path: Path,
+        level: Level,
+        transfer: Transfer,
+        outcome: PutOutcome,
+        *,
+        mtime_ns: int,
+        mode: int,
+    ) -> None:
+        """Store one content, then commit its version; both are noted in `outcome`.
+
+        Raises:
+            ChangedWhileRead, NotPlaced, PathFault: nothing was committed.
+        """
+        begun = _Begun(source, await self._workers.run(_first_bytes, source))
+        if begun.is_all:
+            data = begun.first
+            inline = Put(path, Kind.FILE, Inline(data), len(data), mtime_ns, mode)
+            outcome.committed(await self._ledger.commit([inline]))
+            transfer.read(len(data))
+            transfer.placed(len(data))
+            return
         promise = self._promise()
-        content = await self._uploader.store(source, promise, transfer, here=level is Level.HERE)
-        if not content.chunks:
-            return await self._ledger.commit([Put(path, Kind.FILE, Inline(b""), 0, mtime_ns, mode)])
+        content = await self._uploader.store(begun, promise, transfer, here=level is Level.HERE)
         drafts, reference = content_drafts(content, promise)
         committed = await self._ledger.commit([*drafts, Put(path, Kind.FILE, reference, content.size, mtime_ns, mode)])
+        outcome.committed(committed)
         owed = sorted({chunk.stripe.encoding for chunk in content.chunks if not chunk.stripe.safe})
         if owed:
             await self._owe(owed)
-        return committed
+            outcome.owed.update(owed)
+
+
+def _first_bytes(source: ByteSource) -> bytes:
+    buffer = bytearray(INLINE_BYTES_MAX + 1)
+    return bytes(buffer[: source.read_into(memoryview(buffer))])
+
+
+class _Begun:
+    """A source whose first bytes were read already, to see whether there are more."""
+
+    def __init__(self, source: ByteSource, first: bytes) -> None:
+        self.first = first
+        self.is_all = len(first) <= INLINE_BYTES_MAX
+        self.size_hint = source.size_hint
+        self._source = source
+        self._left = memoryview(first)
+
+    def read_into(self, buffer: memoryview) -> int:
+        """First what was read, then what follows."""
+        count = min(len(self._left), len(buffer))
+        buffer[:count] = self._left[:count]
+        self._left = self._left[count:]
+        return count + self._source.read_into(buffer[count:])
+
+    def unchanged(self) -> bool:
+        """As the source says."""
+        return self._source.unchanged()
 
 
 def content_drafts(
