@@ -7,17 +7,33 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import assert_never
 
-from p2pstore.errors import PathFault
+from p2pstore.errors import Misuse, PathFault
 from p2pstore.ids import ROOT_ENTRY, Dot, EntryId
-from p2pstore.ledger.drafts import AddVersion, Draft, MakeFolder, Move, Outcome, Path, Put, Remove, RemoveEntry
+from p2pstore.ledger.drafts import (
+    AddVersion,
+    Draft,
+    MakeFolder,
+    MakeSnapshot,
+    Move,
+    Outcome,
+    Path,
+    Put,
+    Remove,
+    RemoveEntry,
+    RemoveSnapshot,
+    SetTag,
+)
+from p2pstore.ledger.marks import live_snapshots, live_tag_dots
 from p2pstore.ledger.tree_index import TreeIndex
 from p2pstore.ledger.tree_view import TreeView
-from p2pstore.metadata.operations import ManifestPage, StripeStatement
+from p2pstore.ledger.writers import Writers
+from p2pstore.limits import SNAPSHOT_VECTOR_BYTES_MAX
+from p2pstore.metadata.marks import Snapshot, Tag
+from p2pstore.metadata.operations import Body, ManifestPage, StripeStatement
 from p2pstore.metadata.tree import ROOT_ITEM, Item
+from p2pstore.metadata.vector import Vector
 from p2pstore.metadata.version import RECOVERED_ENTRY, Held, Kind, Version, check_entry, check_name
 from p2pstore.seams.disk import Database
-
-Body = Version | ManifestPage | StripeStatement
 
 _FOLDERS_KEPT = 1000
 """Folders remembered by path until the next change of the structure: an import fills one after the other."""
@@ -30,9 +46,19 @@ class Drafting:
     """Carries out one draft after the other; each sees what those before it did."""
 
     def __init__(
-        self, database: Database, view: TreeView, index: TreeIndex, append: Append, rng: random.Random
+        self,
+        database: Database,
+        view: TreeView,
+        index: TreeIndex,
+        append: Append,
+        rng: random.Random,
+        *,
+        writers: Writers,
+        seen: Callable[[], Vector],
     ) -> None:
         self._database = database
+        self._writers = writers
+        self._seen = seen
         self._view = view
         self._index = index
         self._folders: dict[Path, Item] = {}
@@ -67,6 +93,17 @@ class Drafting:
                 if superseded is None:
                     superseded = tuple(held.dot for held in self._view.live_versions(version.entry))
                 return Outcome(version.entry, self._append(version, superseded))
+            case SetTag(entry, word, present):
+                dots = live_tag_dots(self._database, self._writers, entry, word)
+                if bool(dots) == present:
+                    return Outcome(entry, None)
+                return Outcome(entry, self._append(Tag(entry, word, present), dots))
+            case MakeSnapshot(name):
+                if live_snapshots(self._database, self._writers, name=name):
+                    raise PathFault("taken", (name.encode(),))
+                return Outcome(None, self._append(Snapshot(self._rng.randbytes(16), name, self._cut()), ()))
+            case RemoveSnapshot(name):
+                return self._remove_snapshot(name)
             case ManifestPage():
                 known = "SELECT 1 FROM manifest_pages WHERE manifest = ? AND page = ?"
                 if self._database.execute(known, (draft.manifest, draft.page)):
@@ -90,6 +127,21 @@ class Drafting:
                 return Outcome(None, self._append(draft, ()))
             case _:
                 assert_never(draft)
+
+    def _cut(self) -> Vector:
+        cut = self._seen()
+        if len(cut.encode()) > SNAPSHOT_VECTOR_BYTES_MAX:
+            raise Misuse("too many machines have written here for a snapshot")
+        return cut
+
+    def _remove_snapshot(self, name: str) -> Outcome:
+        found = live_snapshots(self._database, self._writers, name=name)
+        if not found:
+            raise PathFault("not-found", (name.encode(),))
+        dot: Dot | None = None
+        for made in found:
+            dot = self._append(Snapshot(made.snapshot.id, name, None), [made.dot])
+        return Outcome(None, dot)
 
     def _new_entry(self) -> EntryId:
         return EntryId(self._rng.randbytes(16))

@@ -110,7 +110,57 @@ class AddVersion:
     superseded: tuple[Dot, ...] | None = None
 
 
-Draft = Put | MakeFolder | Move | Remove | RemoveEntry | AddVersion | ManifestPage | StripeStatement
+@dataclass(frozen=True, slots=True)
+class SetTag:
+    """Put a tag on an entry, or take it off; nothing happens if it is so already.
+
+    Attributes:
+        entry: which.
+        word: as `metadata.marks.tag_word` makes it.
+        present: on or off.
+    """
+
+    entry: EntryId
+    word: str
+    present: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MakeSnapshot:
+    """Name this moment: all that is applied here now, what is drafted before it in the same commit too. A name that is
+    taken raises PathFault("taken").
+
+    Attributes:
+        name: as `metadata.marks.snapshot_name` makes it.
+    """
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveSnapshot:
+    """Take the name away again; nothing else changes. An unknown one raises PathFault("not-found").
+
+    Attributes:
+        name: of all snapshots that have it.
+    """
+
+    name: str
+
+
+Draft = (
+    Put
+    | MakeFolder
+    | Move
+    | Remove
+    | RemoveEntry
+    | AddVersion
+    | SetTag
+    | MakeSnapshot
+    | RemoveSnapshot
+    | ManifestPage
+    | StripeStatement
+)
 """Manifest pages and stripe statements that the ledger has already are not written again."""
 
 

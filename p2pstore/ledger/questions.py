@@ -10,11 +10,14 @@ import trio
 
 from p2pstore.errors import PathFault
 from p2pstore.ids import ChunkId, EncodingId, EntryId, ManifestId, PeerId
-from p2pstore.ledger import holdings
+from p2pstore.ledger import holdings, marks
 from p2pstore.ledger.drafts import Path
+from p2pstore.ledger.history import Numbered, TrashPage
 from p2pstore.ledger.holdings import Holder, StorePosition
+from p2pstore.ledger.marks import MadeSnapshot
 from p2pstore.ledger.store import Fork, Store
 from p2pstore.ledger.tree_view import Listing, Past
+from p2pstore.metadata.clock import hlc_at_end_of
 from p2pstore.metadata.operations import StripeStatement
 from p2pstore.metadata.tree import Item
 from p2pstore.metadata.vector import Vector
@@ -51,8 +54,9 @@ class Walk:
     Reads one page at a time; what changes meanwhile may be seen or not.
     """
 
-    def __init__(self, ledger: Questions, start: Path, page: int) -> None:
+    def __init__(self, ledger: Questions, start: Path, page: int, at: Vector | None = None) -> None:
         self._ledger = ledger
+        self._at = at
         self._page = page
         self._ready: list[tuple[Path, Item]] = []
         self._stack: list[tuple[Path, tuple[EntryId, ...], bytes | None]] = []
@@ -64,7 +68,7 @@ class Walk:
     async def __anext__(self) -> tuple[Path, Item]:
         if self._start is not None:
             start, self._start = self._start, None
-            item = await self._ledger.resolve(start)
+            item = await self._ledger.resolve(start, at=self._at)
             if item is None:
                 raise PathFault("not-found", start)
             if item.kind is not Kind.FOLDER:
@@ -74,7 +78,7 @@ class Walk:
             if not self._stack:
                 raise StopAsyncIteration
             folder, entries, after = self._stack.pop()
-            listing = await self._ledger.children(entries, after=after, limit=self._page)
+            listing = await self._ledger.children(entries, after=after, limit=self._page, at=self._at)
             if listing.after is not None:
                 self._stack.append((folder, entries, listing.after))
             self._ready = [((*folder, item.name), item) for item in reversed(listing.items)]
@@ -109,9 +113,9 @@ class Questions:
 
     # --- the tree -------------------------------------------------------------------------------------------------
 
-    async def resolve(self, path: Path) -> Item | None:
-        """What is at `path`; None for nothing."""
-        return await self._read(self._store.view.resolve, path)
+    async def resolve(self, path: Path, *, at: Vector | None = None) -> Item | None:
+        """What is at `path`, or was at a cut; None for nothing."""
+        return await self._read(lambda: self._store.view_at(at).resolve(path))
 
     async def list_folder(self, path: Path, *, after: bytes | None = None, limit: int = LIST_PAGE) -> Listing:
         """A page of the folder at `path`, sorted by name. Raises PathFault."""
@@ -127,10 +131,15 @@ class Questions:
         return await self._read(listing)
 
     async def children(
-        self, entries: Sequence[EntryId], *, after: bytes | None = None, limit: int = LIST_PAGE
+        self,
+        entries: Sequence[EntryId],
+        *,
+        after: bytes | None = None,
+        limit: int = LIST_PAGE,
+        at: Vector | None = None,
     ) -> Listing:
-        """A page of the folder made of `entries` (`Item.entries`)."""
-        return await self._read(self._store.view.children, entries, after, limit)
+        """A page of the folder made of `entries` (`Item.entries`), now or at a cut (`Item.at`)."""
+        return await self._read(lambda: self._store.view_at(at).children(entries, after, limit))
 
     async def folder_window(self, path: Path, *, offset: int, limit: int) -> tuple[int, tuple[Item, ...]]:
         """How many names the folder at `path` has, and the items of up to `limit` of them from number `offset` on: for
@@ -151,9 +160,9 @@ class Questions:
 
         return await self._read(window)
 
-    def walk(self, path: Path = (), *, page: int = LIST_PAGE) -> Walk:
-        """Everything below `path`. Raises PathFault at the first step."""
-        return Walk(self, path, page)
+    def walk(self, path: Path = (), *, page: int = LIST_PAGE, at: Vector | None = None) -> Walk:
+        """Everything below `path`, now or at a cut. Raises PathFault at the first step."""
+        return Walk(self, path, page, at)
 
     async def history(self, entry: EntryId) -> list[Past]:
         """Every version of `entry` that is still known, newest first."""
@@ -162,6 +171,53 @@ class Questions:
     async def trash(self, *, before: tuple[int, EntryId] | None = None, limit: int = LIST_PAGE) -> list[Held]:
         """Tombstones, latest first; the next page is before (hlc, entry) of the last."""
         return await self._read(self._store.view.trash, before, limit)
+
+    # --- history ------------------------------------------------------------------------------------------------------
+
+    async def cut_at(self, ms: int) -> Vector:
+        """Everything whose author's clock said at most `ms` milliseconds since 1970."""
+        return await self._read(self._store.past.cut_at, hlc_at_end_of(ms))
+
+    async def versions_of(self, path: Path, *, skip: int = 0, limit: int = LIST_PAGE) -> tuple[list[Numbered], int]:
+        """Versions that a path had, newest first, and how many there are."""
+        return await self._read(lambda: self._store.past.versions_of(path, skip=skip, limit=limit))
+
+    async def shown_path(self, entry: EntryId) -> tuple[Path, Item] | None:
+        """Where an entry is shown now; None if it is not."""
+        return await self._read(self._store.past.shown_path, entry)
+
+    async def trash_page(
+        self, *, before: tuple[int, EntryId] | None = None, limit: int = LIST_PAGE, everything: bool = False
+    ) -> TrashPage:
+        """A page of the trash, latest first; what went with its folder only if `everything`."""
+        return await self._read(lambda: self._store.past.trash(before, limit, everything=everything))
+
+    async def buried_at(self, path: Path) -> Held | None:
+        """The tombstone of what was removed last from a path; None if nothing was."""
+
+        def work() -> Held | None:
+            entry = self._store.past.buried_at(path)
+            return None if entry is None else self._store.past.tombstone(entry)
+
+        return await self._read(work)
+
+    async def removed_with(
+        self, folder: Held, *, after: EntryId | None = None, limit: int = LIST_PAGE
+    ) -> list[Held]:
+        """A page of what lay in a removed folder and went with it."""
+        return await self._read(self._store.past.removed_with, folder, after, limit)
+
+    async def snapshots(self) -> list[MadeSnapshot]:
+        """Every snapshot, the latest first."""
+        return await self._read(marks.live_snapshots, self._store.database, self._store.writers)
+
+    async def tags_of(self, entry: EntryId) -> list[str]:
+        """The tags on an entry, sorted."""
+        return await self._read(marks.tags_of, self._store.database, entry)
+
+    async def all_tags(self) -> list[tuple[str, int]]:
+        """Every tag in use, and on how many entries."""
+        return await self._read(marks.all_tags, self._store.database)
 
     # --- manifests, stripes, inventories --------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from p2pstore.errors import DatabaseDamaged, Misuse
 from p2pstore.ids import ROOT_ENTRY
+from p2pstore.ledger.backfill import fill_history
 from p2pstore.metadata.tree import RECOVERED_HELD
 from p2pstore.metadata.version import RECOVERED_ENTRY
 from p2pstore.seams.disk import Database
@@ -52,13 +53,41 @@ _TABLES_1: Final = (
     "CREATE TABLE settings(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
 )
 
-_MIGRATIONS: Final = (_TABLES_1,)
+_TABLES_2: Final = (
+    # History: which operation superseded which, so that the tree can be shown as of any cut.
+    """CREATE TABLE replaced(slot INTEGER, sequence INTEGER, by_slot INTEGER, by_sequence INTEGER,
+        PRIMARY KEY(slot, sequence, by_slot, by_sequence)) WITHOUT ROWID""",
+    "CREATE INDEX versions_by_place ON versions(parent, name)",
+    "CREATE INDEX versions_moved ON versions(former) WHERE former IS NOT NULL",
+    "CREATE INDEX entries_contested ON entries(entry) WHERE contested > 0",
+    "ALTER TABLE commits ADD COLUMN hlc INTEGER NOT NULL DEFAULT 0",
+    "CREATE INDEX commits_by_time ON commits(hlc, id)",
+    "CREATE INDEX commits_by_writer ON commits(slot, hlc)",
+    # What people say of entries and moments.
+    """CREATE TABLE tags(slot INTEGER NOT NULL, sequence INTEGER NOT NULL, live INTEGER NOT NULL, entry BLOB NOT NULL,
+        word TEXT NOT NULL, PRIMARY KEY(slot, sequence)) WITHOUT ROWID""",
+    "CREATE INDEX tags_by_entry ON tags(entry) WHERE live = 1",
+    "CREATE INDEX tags_by_word ON tags(word, entry) WHERE live = 1",
+    """CREATE TABLE snapshots(slot INTEGER NOT NULL, sequence INTEGER NOT NULL, live INTEGER NOT NULL,
+        hlc INTEGER NOT NULL, id BLOB NOT NULL, name TEXT NOT NULL, cut BLOB NOT NULL, PRIMARY KEY(slot, sequence))
+        WITHOUT ROWID""",
+    # Search: the names of all versions by their trigrams (rowid is versions.id); rows are only added, and one that is
+    # not the version shown any more is passed over when it is read.
+    "CREATE VIRTUAL TABLE names USING fts5(name, tokenize = 'trigram', content = '', detail = 'none', columnsize = 0)",
+    "CREATE INDEX versions_by_size ON versions(size) WHERE live = 1",
+    "CREATE INDEX versions_by_mtime ON versions(mtime_ns) WHERE live = 1",
+)
+
+_MIGRATIONS: Final = (_TABLES_1, _TABLES_2)
 """Statements that lead from schema version N to N + 1. Numbers are for ever: never edited, only added to."""
 
 SCHEMA_VERSION: Final = len(_MIGRATIONS)
 
-DERIVED: Final = ("versions", "entries", "misplaced", "foretold", "manifest_pages", "stripes", "unopened")
-"""Tables that commits can be replayed into."""
+_DERIVED: Final = (
+    "versions", "entries", "misplaced", "foretold", "manifest_pages", "stripes", "unopened", "replaced", "tags",
+    "snapshots",
+)  # fmt: skip
+"""Tables that commits can be replayed into, beside `names`."""
 
 
 def prepare(database: Database) -> None:
@@ -81,7 +110,17 @@ def prepare(database: Database) -> None:
                 database.execute(statement)
             if number == 0:
                 add_standing_entries(database)
+            if number == 1:
+                fill_history(database)
             database.execute(f"PRAGMA user_version = {number + 1}")
+
+
+def empty_derived(database: Database) -> None:
+    """Forget everything that commits can be replayed into. Inside a transaction."""
+    for table in _DERIVED:
+        database.execute(f"DELETE FROM {table}")  # noqa: S608 - our own table's name
+    database.execute("INSERT INTO names(names) VALUES('delete-all')")
+    add_standing_entries(database)
 
 
 def add_standing_entries(database: Database) -> None:

@@ -13,8 +13,10 @@ from typing import Any, Final, TypeVar
 from p2pstore.errors import Forged, Malformed, Misuse, P2PStoreError, PeerFault
 from p2pstore.ids import Dot, EntryId, GenerationId, Incarnation, PeerId
 from p2pstore.ledger import schema
-from p2pstore.ledger.drafting import Body, Drafting
+from p2pstore.ledger.drafting import Drafting
 from p2pstore.ledger.drafts import Committed, Draft
+from p2pstore.ledger.history import HistoryView
+from p2pstore.ledger.past_view import PastView
 from p2pstore.ledger.tree_index import TreeIndex
 from p2pstore.ledger.tree_view import TreeView
 from p2pstore.ledger.waiting import Waiting
@@ -22,7 +24,9 @@ from p2pstore.ledger.writers import Writers, WriterState
 from p2pstore.limits import COMMIT_BYTES_MAX, COMMIT_OPERATIONS_MAX, FORK_COMMITS_MAX
 from p2pstore.metadata.clock import observe, tick
 from p2pstore.metadata.commits import Commit, Signer, decode_commit, make_commit
+from p2pstore.metadata.marks import Snapshot, Tag
 from p2pstore.metadata.operations import (
+    Body,
     ManifestPage,
     MetadataKeys,
     SealedOperation,
@@ -132,15 +136,19 @@ class Store:
         self.database = database
         self.writers = Writers(database)
         self.view = TreeView(database, self.writers, peer_name)
+        self.past = HistoryView(database, self.writers, self.view)
         self.index = TreeIndex(database, self.writers)
         self.waiting = Waiting()
         self.unreadable_operations = 0
         """Operations that opened to rubbish or did not open: counted, carried, shown nowhere."""
+        self._peer_name = peer_name
         self._signer = signer
         self._keys_of = keys_of
         self._current_keys = current_keys
         self._rng = rng
-        self._drafting = Drafting(database, self.view, self.index, self._append, rng)
+        self._drafting = Drafting(
+            database, self.view, self.index, self._append, rng, writers=self.writers, seen=self.seen
+        )
         self._hlc = 0
         for hlc in sorted(self.writers.hlc_values()):
             self._hlc = observe(self._hlc, hlc, wall_ms)
@@ -250,6 +258,14 @@ class Store:
         dots = [outcome.dot for outcome in outcomes if outcome.dot is not None]
         return Committed(outcomes, max(dots, key=lambda dot: dot.sequence) if dots else None)
 
+    def seen(self) -> Vector:
+        """All that is applied here, our open commit too."""
+        vector = self.writers.vector()
+        if self._open is None or not self._open.operations:
+            return vector
+        own = self.own
+        return vector.with_entries([(own.writer, own.sequence + len(self._open.operations))])
+
     def _append(self, body: Body, superseded: Sequence[Dot]) -> Dot:
         """One more operation in our open commit, its rows written."""
         if self._open is None:
@@ -308,8 +324,8 @@ class Store:
 
     def _write_commit(self, state: WriterState, commit: Commit, raw: bytes) -> int:
         self.database.execute(
-            "INSERT INTO commits(slot, first, last, hash, generation, raw) VALUES(?, ?, ?, ?, ?, ?)",
-            (state.slot, commit.first, commit.last, commit.hash, commit.generation, raw),
+            "INSERT INTO commits(slot, first, last, hash, generation, raw, hlc) VALUES(?, ?, ?, ?, ?, ?, ?)",
+            (state.slot, commit.first, commit.last, commit.hash, commit.generation, raw, commit.hlc),
         )
         [(number,)] = self.database.execute("SELECT last_insert_rowid()")
         self.writers.advance(state, commit.last, commit.hash, commit.hlc)
@@ -422,6 +438,8 @@ class Store:
         match body:
             case Version():
                 self.index.add(slot, sequence, hlc, body, superseded)
+            case Tag() | Snapshot():
+                self.index.mark(slot, sequence, hlc, body, superseded)
             case ManifestPage():
                 self.database.execute(
                     "INSERT OR IGNORE INTO manifest_pages VALUES(?, ?, ?, ?, ?, ?)",
@@ -464,9 +482,7 @@ class Store:
     def rebuild(self) -> None:
         """Make everything that follows from commits anew; a job for `perform`."""
         self.close_commit()
-        for table in schema.DERIVED:
-            self.database.execute(f"DELETE FROM {table}")  # noqa: S608
-        schema.add_standing_entries(self.database)
+        schema.empty_derived(self.database)
         self.index.reload()
         last = 0
         while rows := self.database.execute(
@@ -477,6 +493,10 @@ class Store:
                 last = number
 
     # --- reading --------------------------------------------------------------------------------------------------
+
+    def view_at(self, at: Vector | None) -> TreeView:
+        """The tree now, or as it was at a cut."""
+        return self.view if at is None else PastView(self.database, self.writers, self._peer_name, at)
 
     def commits_after(self, vector: Vector, bytes_max: int) -> tuple[list[bytes], bool, Vector]:
         """Raw commits that `vector` does not cover, in an order in which they can be applied; whether more are left;

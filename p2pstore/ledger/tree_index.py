@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from p2pstore.ids import ROOT_ENTRY, Dot, EntryId
+from p2pstore.ledger.names import indexed_name
 from p2pstore.ledger.writers import Writers
+from p2pstore.metadata.marks import Mark, Tag
 from p2pstore.metadata.tree import Node, Rank, place
 from p2pstore.metadata.vector import writer_of
 from p2pstore.metadata.version import RECOVERED_ENTRY, Kind, Version, content_fields
@@ -41,11 +43,8 @@ class TreeIndex:
         """A version and what it supersedes, in whatever order operations arrive; once each."""
         touched = {version.entry}
         for dot in superseded:
-            touched.update(self._bury(dot))
-        live = not (
-            self._has_foretold
-            and self._database.execute("SELECT 1 FROM foretold WHERE slot = ? AND sequence = ?", (slot, sequence))
-        )
+            touched.update(self._bury(dot, slot, sequence))
+        live = not self._is_foretold(slot, sequence)
         content = content_fields(version.content)
         [(number,)] = self._database.execute(
             "INSERT INTO versions(slot, sequence, hlc, live, entry, parent, name, kind, content, size, mtime_ns, mode,"
@@ -67,6 +66,7 @@ class TreeIndex:
                 version.former_parent,
             ),
         )
+        self._database.execute("INSERT INTO names(rowid, name) VALUES(?, ?)", (number, indexed_name(version.name)))
         if live and len(touched) == 1 and self._add_simple(number, slot, sequence, hlc, version):
             return
         for entry in sorted(touched):
@@ -103,15 +103,50 @@ class TreeIndex:
         self.changed_folders.add(version.parent)
         return True
 
-    def _bury(self, dot: Dot) -> list[EntryId]:
+    def mark(self, slot: int, sequence: int, hlc: int, mark: Mark, superseded: Iterable[Dot]) -> None:
+        """A tag or snapshot, or the end of those in `superseded`; in whatever order operations arrive, once each."""
+        for dot in superseded:
+            self._end_mark(dot)
+        live = not self._is_foretold(slot, sequence)
+        if isinstance(mark, Tag):
+            if mark.present:
+                self._database.execute(
+                    "INSERT OR IGNORE INTO tags VALUES(?, ?, ?, ?, ?)", (slot, sequence, live, mark.entry, mark.word)
+                )
+        elif mark.cut is not None:
+            self._database.execute(
+                "INSERT OR IGNORE INTO snapshots VALUES(?, ?, ?, ?, ?, ?, ?)",
+                (slot, sequence, live, hlc, mark.id, mark.name, mark.cut.encode()),
+            )
+
+    def _end_mark(self, dot: Dot) -> None:
+        slot = self._writers.ensure(writer_of(dot)).slot
+        for table in ("tags", "snapshots"):
+            ended = f"UPDATE {table} SET live = 0 WHERE slot = ? AND sequence = ? RETURNING slot"  # noqa: S608
+            if self._database.execute(ended, (slot, dot.sequence)):
+                return
+        self._foretell(slot, dot.sequence)
+
+    def _is_foretold(self, slot: int, sequence: int) -> bool:
+        return self._has_foretold and bool(
+            self._database.execute("SELECT 1 FROM foretold WHERE slot = ? AND sequence = ?", (slot, sequence))
+        )
+
+    def _foretell(self, slot: int, sequence: int) -> None:
+        self._has_foretold = True
+        self._database.execute("INSERT OR IGNORE INTO foretold VALUES(?, ?)", (slot, sequence))
+
+    def _bury(self, dot: Dot, by_slot: int, by_sequence: int) -> list[EntryId]:
         """Entries that lose a version; a dot that is not here yet is remembered."""
         slot = self._writers.ensure(writer_of(dot)).slot
+        self._database.execute(
+            "INSERT OR IGNORE INTO replaced VALUES(?, ?, ?, ?)", (slot, dot.sequence, by_slot, by_sequence)
+        )
         rows = self._database.execute(
             "UPDATE versions SET live = 0 WHERE slot = ? AND sequence = ? RETURNING entry", (slot, dot.sequence)
         )
         if not rows:
-            self._has_foretold = True
-            self._database.execute("INSERT OR IGNORE INTO foretold VALUES(?, ?)", (slot, dot.sequence))
+            self._foretell(slot, dot.sequence)
         return [EntryId(entry) for (entry,) in rows]
 
     # --- one entry ------------------------------------------------------------------------------------------------

@@ -5,21 +5,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from p2pstore.ids import EntryId
 from p2pstore.ledger.drafts import Path
 from p2pstore.ledger.writers import Writers
 from p2pstore.metadata.tree import CONFLICT_MARK, RECOVERED_HELD, ROOT_ITEM, Item, PeerName, arrange
+from p2pstore.metadata.vector import Vector
 from p2pstore.metadata.version import RECOVERED_ENTRY, Held, Kind, Version, content_from_fields
 from p2pstore.packing import unpack
 from p2pstore.seams.disk import Database
 
-_COLUMNS: Final = (
+COLUMNS: Final = (
     "v.slot, v.sequence, v.hlc, v.entry, v.parent, v.name, v.kind, v.content, v.size, v.mtime_ns, v.mode, v.deleted,"
     " v.former"
 )
+"""Of a version, in the order in which `TreeView.held` reads them."""
+
 _CONTENT_BYTES_MAX: Final = 8192
 
 
@@ -52,12 +55,16 @@ class Past:
 class TreeView:
     """Answers about the tree as it is in the database now."""
 
+    at: Vector | None = None
+    """The cut that is shown: `PastView` has one."""
+
     def __init__(self, database: Database, writers: Writers, peer_name: PeerName) -> None:
         self._database = database
         self._writers = writers
         self._peer_name = peer_name
 
-    def _held(self, row: Sequence[Any]) -> Held:
+    def held(self, row: Sequence[Any]) -> Held:
+        """The version in a row that begins with COLUMNS."""
         slot, sequence, hlc, entry, parent, name, kind, content, size, mtime_ns, mode, deleted, former = row[:13]
         version = Version(
             EntryId(entry),
@@ -79,7 +86,7 @@ class TreeView:
         """Rows of shown entries in the folder made of the entries `folder`: a version, name shown, entry, contested."""
         places = ", ".join("?" * len(folder))
         return self._database.execute(
-            f"SELECT {_COLUMNS}, e.name, e.entry, e.contested FROM entries e LEFT JOIN versions v ON v.id = e.version"
+            f"SELECT {COLUMNS}, e.name, e.entry, e.contested FROM entries e LEFT JOIN versions v ON v.id = e.version"
             f" WHERE e.parent IN ({places}) AND e.shown = 1 AND {where}",
             (*folder, *parameters),
         )
@@ -93,7 +100,7 @@ class TreeView:
             )
         )
 
-    def _arrange(self, folder: Sequence[EntryId], rows: Sequence[tuple[Any, ...]]) -> list[Item]:
+    def arranged(self, folder: Sequence[EntryId], rows: Sequence[tuple[Any, ...]]) -> list[Item]:
         """The items of one name."""
         name = rows[0][13]
         versions: list[Held] = []
@@ -103,25 +110,44 @@ class TreeView:
             elif row[15]:
                 versions.extend(self.live_versions(EntryId(row[14])))
             else:
-                versions.append(self._held(row))
+                versions.append(self.held(row))
         if len(versions) == 1:
             held = versions[0]
             entry = held.version.entry
             dots = (held.dot,) if held.dot.sequence else ()
-            return [Item(name, entry, held, (entry,), dots)]
-        return arrange(
+            return [Item(name, entry, held, (entry,), dots, at=self.at)]
+        items = arrange(
             name, versions, peer_name=self._peer_name, is_taken=lambda wanted: self._is_taken(folder, wanted)
         )
+        return items if self.at is None else [replace(item, at=self.at) for item in items]
+
+    def _named(self, folder: Sequence[EntryId], name: bytes) -> list[tuple[Any, ...]]:
+        """Rows of what wants to be shown as `name`."""
+        return self._rows(folder, "e.name = ?", (name,))
+
+    def _page(self, folder: Sequence[EntryId], after: bytes, count: int) -> list[tuple[Any, ...]]:
+        """The first `count` rows after a name, by name; fewer only at the end."""
+        return self._rows(folder, "e.name > ? ORDER BY e.name LIMIT ?", (after, count))
+
+    def _contested_names(self, folder: Sequence[EntryId]) -> list[bytes]:
+        """Names that have conflict copies, and maybe some that have none."""
+        places = ", ".join("?" * len(folder))
+        rows = self._database.execute(
+            f"SELECT name FROM entries WHERE parent IN ({places}) AND shown = 1"
+            " GROUP BY name HAVING count(*) > 1 OR max(contested) > 0 ORDER BY name",
+            tuple(folder),
+        )
+        return [name for (name,) in rows]
 
     def live_versions(self, entry: EntryId) -> list[Held]:
         """All versions of `entry` that nothing superseded, tombstones too, sorted by dot."""
-        rows = self._database.execute(f"SELECT {_COLUMNS} FROM versions v WHERE v.entry = ? AND v.live = 1", (entry,))
-        return sorted((self._held(row) for row in rows), key=lambda held: held.dot)
+        rows = self._database.execute(f"SELECT {COLUMNS} FROM versions v WHERE v.entry = ? AND v.live = 1", (entry,))
+        return sorted((self.held(row) for row in rows), key=lambda held: held.dot)
 
     def child(self, folder: Sequence[EntryId], name: bytes) -> Item | None:
         """What is shown as `name` in the folder made of `folder`."""
-        if rows := self._rows(folder, "e.name = ?", (name,)):
-            return self._arrange(folder, rows)[0]
+        if rows := self._named(folder, name):
+            return self.arranged(folder, rows)[0]
         if CONFLICT_MARK not in name:
             return None
         stem, _, rest = name.rpartition(CONFLICT_MARK)
@@ -129,25 +155,23 @@ class TreeView:
         for item in self._copies(folder, guess):
             if item.name == name:
                 return item
-        places = ", ".join("?" * len(folder))
-        contested = self._database.execute(
-            f"SELECT name FROM entries WHERE parent IN ({places}) AND shown = 1"
-            " GROUP BY name HAVING count(*) > 1 OR max(contested) > 0 ORDER BY name",
-            tuple(folder),
-        )
-        for (other,) in contested:
+        for other in self._contested_names(folder):
             for item in self._copies(folder, other):
                 if item.name == name:
                     return item
         return None
 
     def _copies(self, folder: Sequence[EntryId], name: bytes) -> list[Item]:
-        rows = self._rows(folder, "e.name = ?", (name,))
-        return self._arrange(folder, rows)[1:] if rows else []
+        return self.items_named(folder, name)[1:]
+
+    def items_named(self, folder: Sequence[EntryId], name: bytes) -> list[Item]:
+        """What is shown for `name` in the folder made of `folder`: what keeps it, then its conflict copies."""
+        rows = self._named(folder, name)
+        return self.arranged(folder, rows) if rows else []
 
     def resolve(self, path: Path) -> Item | None:
         """What is at `path`; None for nothing."""
-        item: Item | None = ROOT_ITEM
+        item: Item | None = ROOT_ITEM if self.at is None else replace(ROOT_ITEM, at=self.at)
         for name in path:
             if item is None or item.kind is not Kind.FOLDER:
                 return None
@@ -156,20 +180,18 @@ class TreeView:
 
     def children(self, folder: Sequence[EntryId], after: bytes | None, limit: int) -> Listing:
         """Up to `limit` names (a name and its conflict copies count as one, and are never parted)."""
-        rows = self._rows(
-            folder, "e.name > ? ORDER BY e.name LIMIT ?", (b"" if after is None else after, limit + 1)
-        )
+        rows = self._page(folder, b"" if after is None else after, limit + 1)
         more = len(rows) > limit
         if more:
             # the last name is read whole, by the next page; unless it is the only one of this page
             last = rows[-1][13]
             whole = [row for row in rows if row[13] != last]
-            rows = whole or self._rows(folder, "e.name = ?", (last,))
+            rows = whole or self._named(folder, last)
         items: list[Item] = []
         start = 0
         for end in range(1, len(rows) + 1):
             if end == len(rows) or rows[end][13] != rows[start][13]:
-                items.extend(self._arrange(folder, rows[start:end]))
+                items.extend(self.arranged(folder, rows[start:end]))
                 start = end
         return Listing(tuple(items), rows[-1][13] if more else None)
 
@@ -192,16 +214,16 @@ class TreeView:
     def history(self, entry: EntryId) -> list[Past]:
         """Every version of `entry` that is still known, newest first."""
         rows = self._database.execute(
-            f"SELECT {_COLUMNS}, v.live FROM versions v WHERE v.entry = ? ORDER BY v.hlc DESC, v.id DESC", (entry,)
+            f"SELECT {COLUMNS}, v.live FROM versions v WHERE v.entry = ? ORDER BY v.hlc DESC, v.id DESC", (entry,)
         )
-        return [Past(self._held(row), bool(row[13])) for row in rows]
+        return [Past(self.held(row), bool(row[13])) for row in rows]
 
     def trash(self, before: tuple[int, EntryId] | None, limit: int) -> list[Held]:
         """Tombstones of entries that are not shown, latest deletion first, from before (hlc, entry) on."""
         hlc, entry = before or (2**63 - 1, EntryId(b"\xff" * 16))
         rows = self._database.execute(
-            f"SELECT {_COLUMNS} FROM entries e JOIN versions v ON v.id = e.version WHERE e.alive = 0 AND e.shown = 0"
+            f"SELECT {COLUMNS} FROM entries e JOIN versions v ON v.id = e.version WHERE e.alive = 0 AND e.shown = 0"
             " AND (e.hlc, e.entry) < (?, ?) ORDER BY e.hlc DESC, e.entry DESC LIMIT ?",
             (hlc, entry, limit),
         )
-        return [self._held(row) for row in rows]
+        return [self.held(row) for row in rows]

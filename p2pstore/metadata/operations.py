@@ -1,4 +1,4 @@
-"""Operations: what a commit carries. Sealed ones (versions, manifest pages) for members, clear ones (stripes) for all.
+"""Operations: what a commit carries. Sealed ones (versions, manifest pages, marks) for members, clear ones for all.
 
 A storage peer sees of a sealed operation its dot, the dots it supersedes, a tag that is equal for operations on one
 entry, and its padded length. Byte by byte: docs/formats/commit.md.
@@ -38,6 +38,7 @@ from p2pstore.limits import (
     SEALED_BYTES_MAX,
     SHARD_LENGTH_STEP,
 )
+from p2pstore.metadata.marks import Mark, Snapshot, Tag, mark_fields, snapshot_from_fields, tag_from_fields
 from p2pstore.metadata.vector import SEQUENCE_MAX, Writer, writer_of
 from p2pstore.metadata.version import Version, version_fields, version_from_fields
 from p2pstore.packing import Buffer, Fields, pack, unpack
@@ -109,7 +110,10 @@ class StripeStatement:
     promise: str
 
 
-Body = Version | ManifestPage | StripeStatement
+SealedBody = Version | ManifestPage | Mark
+"""What is sealed: for members only."""
+
+Body = SealedBody | StripeStatement
 
 
 class OperationKind(IntEnum):
@@ -124,6 +128,8 @@ class BodyKind(IntEnum):
 
     VERSION = 1
     MANIFEST_PAGE = 2
+    TAG = 3
+    SNAPSHOT = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,11 +172,17 @@ def operation_padded_length(length: int) -> int:
     return (length + mask) & ~mask
 
 
-def _body_fields(body: Version | ManifestPage) -> tuple[bytes, list[Any]]:
+def _body_fields(body: SealedBody) -> tuple[bytes, list[Any]]:
     """What the tag hides, and the body as an array."""
-    if isinstance(body, Version):
-        return b"entry" + body.entry, [int(BodyKind.VERSION), *version_fields(body)]
-    return b"manifest" + body.manifest, [int(BodyKind.MANIFEST_PAGE), body.manifest, body.page, body.pages, body.data]
+    match body:
+        case Version():
+            return b"entry" + body.entry, [int(BodyKind.VERSION), *version_fields(body)]
+        case ManifestPage(manifest, page, pages, data):
+            return b"manifest" + manifest, [int(BodyKind.MANIFEST_PAGE), manifest, page, pages, data]
+        case Tag():
+            return b"entry" + body.entry, [int(BodyKind.TAG), *mark_fields(body)]
+        case Snapshot():
+            return b"snapshot" + body.id, [int(BodyKind.SNAPSHOT), *mark_fields(body)]
 
 
 def _superseded_fields(superseded: Sequence[Dot], writer: Writer) -> list[Any]:
@@ -183,7 +195,7 @@ def _associated(dot: Dot, tag: bytes, superseded: list[Any]) -> bytes:
 
 
 def seal_operation(
-    body: Version | ManifestPage, dot: Dot, keys: MetadataKeys, superseded: Sequence[Dot] = ()
+    body: SealedBody, dot: Dot, keys: MetadataKeys, superseded: Sequence[Dot] = ()
 ) -> bytes:
     """The encoding of an operation that only members can read.
 
@@ -271,7 +283,7 @@ def _read_superseded(values: list[Any], writer: Writer) -> tuple[Dot, ...]:
     return tuple(dots)
 
 
-def open_operation(operation: SealedOperation, dot: Dot, keys: MetadataKeys) -> Version | ManifestPage | None:
+def open_operation(operation: SealedOperation, dot: Dot, keys: MetadataKeys) -> SealedBody | None:
     """The body of a sealed operation; None for a kind of body that this build does not know.
 
     Raises:
@@ -290,7 +302,7 @@ def open_operation(operation: SealedOperation, dot: Dot, keys: MetadataKeys) -> 
     if end > len(padded) or padded.count(0, end) != len(padded) - end:
         raise Malformed("operation: padding is not zeros")
     fields = Fields(unpack(padded[_LENGTH.size : end], bytes_max=OPERATION_BYTES_MAX), "operation body")
-    body: Version | ManifestPage
+    body: SealedBody
     match fields.integer(0, 2**16):
         case BodyKind.VERSION:
             body = version_from_fields(fields)
@@ -303,6 +315,10 @@ def open_operation(operation: SealedOperation, dot: Dot, keys: MetadataKeys) -> 
                 fields.integer(page + 1, MANIFEST_PAGES_MAX),
                 fields.raw(most=OPERATION_BYTES_MAX),
             )
+        case BodyKind.TAG:
+            body = tag_from_fields(fields)
+        case BodyKind.SNAPSHOT:
+            body = snapshot_from_fields(fields)
         case _:
             return None
     fields.end()

@@ -16,6 +16,7 @@ from blake3 import blake3
 from p2pstore.ids import ROOT_ENTRY, Dot, EntryId, Incarnation, PeerId
 from p2pstore.limits import NAME_BYTES_MAX
 from p2pstore.metadata.clock import hlc_ms
+from p2pstore.metadata.vector import Vector
 from p2pstore.metadata.version import RECOVERED_ENTRY, Content, Held, Kind, Version, content_fields
 from p2pstore.packing import pack
 
@@ -171,6 +172,7 @@ class Item:
         dots: what a write to this name supersedes, sorted.
         conflict: whether this is a conflict copy, shown beside the version that kept the name.
         copies: how many conflict copies are shown beside this one.
+        at: the cut that it was read at; None for now.
     """
 
     name: bytes
@@ -180,6 +182,7 @@ class Item:
     dots: tuple[Dot, ...]
     conflict: bool = False
     copies: int = 0
+    at: Vector | None = None
 
     @property
     def version(self) -> Version:

@@ -12,6 +12,7 @@ from p2pstore.errors import Corrupt, P2PStoreError, PathFault
 from p2pstore.ids import EntryId, GenerationId, ManifestId
 from p2pstore.ledger.tree_view import Listing
 from p2pstore.metadata.tree import Item
+from p2pstore.metadata.vector import Vector
 from p2pstore.metadata.version import Inline, Kind, LinkTarget, ManifestRef
 from p2pstore.pipeline.manifest import (
     ChunkOfFile,
@@ -40,9 +41,14 @@ class Tree(Protocol):
     """The ledger, as far as gets need it."""
 
     async def children(
-        self, entries: Sequence[EntryId], *, after: bytes | None = None, limit: int = PAGE_ITEMS
+        self,
+        entries: Sequence[EntryId],
+        *,
+        after: bytes | None = None,
+        limit: int = PAGE_ITEMS,
+        at: Vector | None = None,
     ) -> Listing:
-        """A page of a folder."""
+        """A page of a folder, now or at a cut."""
         ...
 
     async def manifest(self, manifest: ManifestId) -> bytes | None:
@@ -135,7 +141,7 @@ class Exporter:
         """Everything shown in a folder, by name."""
         after: bytes | None = None
         while True:
-            listing = await self._tree.children(folder.entries, after=after, limit=PAGE_ITEMS)
+            listing = await self._tree.children(folder.entries, after=after, limit=PAGE_ITEMS, at=folder.at)
             for item in listing.items:
                 yield item
             after = listing.after

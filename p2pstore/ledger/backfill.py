@@ -1,0 +1,53 @@
+"""Fills the tables of schema version 2 from what a ledger of version 1 has: its commits and versions."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from p2pstore.errors import Malformed
+from p2pstore.ledger.names import indexed_name
+from p2pstore.metadata.commits import decode_commit
+from p2pstore.metadata.operations import SealedOperation, decode_operation
+from p2pstore.metadata.vector import writer_of
+from p2pstore.seams.disk import Database
+
+_PAGE: Final = 200
+"""Commits held in memory: at most 900 KiB each, far less as a rule."""
+
+
+def fill_history(database: Database) -> None:
+    """Times of commits, who superseded whom, and the index of names. Inside a transaction.
+
+    Which operation superseded which stands in the clear header of an operation; it counted if the operation's version
+    was taken into the tree.
+    """
+    slots = {
+        (bytes(author), bytes(incarnation)): slot
+        for slot, author, incarnation in database.execute("SELECT slot, author, incarnation FROM writers")
+    }
+    last = 0
+    while rows := database.execute(
+        "SELECT id, slot, raw FROM commits WHERE id > ? ORDER BY id LIMIT ?", (last, _PAGE)
+    ):
+        for number, slot, raw in rows:
+            last = number
+            commit = decode_commit(raw)
+            database.execute("UPDATE commits SET hlc = ? WHERE id = ?", (commit.hlc, number))
+            for sequence, data in enumerate(commit.operations, start=commit.first):
+                try:
+                    operation = decode_operation(data, commit.writer)
+                except Malformed:
+                    continue
+                if not isinstance(operation, SealedOperation) or not operation.superseded:
+                    continue
+                if database.execute("SELECT 1 FROM versions WHERE slot = ? AND sequence = ?", (slot, sequence)):
+                    database.execute_many(
+                        "INSERT OR IGNORE INTO replaced VALUES(?, ?, ?, ?)",
+                        [(slots[writer_of(dot)], dot.sequence, slot, sequence) for dot in operation.superseded],
+                    )
+    last = 0
+    while rows := database.execute("SELECT id, name FROM versions WHERE id > ? ORDER BY id LIMIT 1000", (last,)):
+        database.execute_many(
+            "INSERT INTO names(rowid, name) VALUES(?, ?)", [(number, indexed_name(name)) for number, name in rows]
+        )
+        last = rows[-1][0]
