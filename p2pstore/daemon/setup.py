@@ -124,10 +124,16 @@ def join_household(
     rng = random.SystemRandom()
     typed = InviteCode.parse(code)
     folder = Home(home)
+    was_there = home.exists()
     folder.create()
     identity = Identity.generate(rng)
     wishes = Profile(name, "member", site, steadiness, size_bytes)
-    outcome = trio.run(_join, typed, at, identity, wishes, rng, timeout_s)
+    try:
+        outcome = trio.run(_join, typed, at, identity, wishes, rng, timeout_s)
+    except BaseException:
+        if not was_there:
+            home.rmdir()
+        raise
     roster = Roster.from_statements(outcome.statements)
     member = roster.member(identity.peer_id)
     if member is None:

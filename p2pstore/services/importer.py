@@ -253,6 +253,8 @@ class Importer:
         """
         begun = _Begun(source, await self._workers.run(_first_bytes, source))
         if begun.is_all:
+            if not await self._workers.run(source.unchanged):
+                raise ChangedWhileRead
             data = begun.first
             inline = Put(path, Kind.FILE, Inline(data), len(data), mtime_ns, mode)
             outcome.committed(await self._ledger.commit([inline]))

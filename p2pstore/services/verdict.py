@@ -18,8 +18,8 @@ from p2pstore.services.membership import Membership
 PAGE_STRIPES: Final = 1000
 """Stripes looked at in one go."""
 
-FRESH_FOR_S: Final = 15.0
-"""`status` may show a verdict of this age."""
+FRESH_FOR_S: Final = 10.0
+"""`status` may show a verdict of this age, unless a machine has come or gone since."""
 
 UNHEARD_FOR_S: Final = 900.0
 """Alone for so long, nothing green is said."""
@@ -38,12 +38,14 @@ class VerdictService:
         self._clock = clock
         self._started_s = clock.now_s()
         self._last: Verdict | None = None
+        self._roster: object = None
 
     async def verdict(self, *, fresh: bool = False) -> Verdict:
         """The verdict; computed anew if `fresh`, or if the last one is too old."""
-        last, now_s = self._last, self._clock.now_s()
-        if last is None or fresh or now_s - last.computed_at_s > FRESH_FOR_S:
+        last, now_s, roster = self._last, self._clock.now_s(), self._membership.roster
+        if last is None or fresh or roster is not self._roster or now_s - last.computed_at_s > FRESH_FOR_S:
             last = self._last = await self._compute()
+            self._roster = roster
         return last
 
     async def _compute(self) -> Verdict:
