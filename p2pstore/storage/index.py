@@ -65,6 +65,7 @@ class Index:
     def __init__(self, database: Database, epoch: bytes, *, new: bool) -> None:
         self._database = database
         self._epoch = epoch
+        self._closed = False
         self.new = new
         """True if it was made just now and knows nothing."""
 
@@ -134,9 +135,16 @@ class Index:
         """Every transaction so far survives a power cut once this returns."""
         self._database.execute("PRAGMA wal_checkpoint(FULL)")
 
+    @property
+    def closed(self) -> bool:
+        """True after `close`."""
+        return self._closed
+
     def close(self) -> None:
         """Let go of the database."""
-        self._database.close()
+        if not self._closed:
+            self._closed = True
+            self._database.close()
 
     # --- shards ---------------------------------------------------------------------------------------------------
 
@@ -188,6 +196,10 @@ class Index:
     def count(self, state: ShardState) -> int:
         """How many shards are in `state`."""
         return int(self._database.execute("SELECT count(*) FROM shards WHERE state = ?", (int(state),))[0][0])
+
+    def last_change(self) -> int:
+        """The largest position in the change feed; 0 if it is empty."""
+        return int(self._database.execute("SELECT ifnull(max(change), 0) FROM shards")[0][0])
 
     def last_stamp(self) -> int:
         """The largest stamp or change that was ever given out, as far as the index knows."""

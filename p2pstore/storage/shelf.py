@@ -11,7 +11,7 @@ import random
 import threading
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from blake3 import blake3
 
@@ -21,15 +21,13 @@ from p2pstore.errors import (
     DifferentPayload,
     DiskAsleep,
     Forged,
-    Malformed,
     NoSpace,
     NotHeld,
     P2PStoreError,
     Unavailable,
 )
 from p2pstore.ids import ShardId
-from p2pstore.limits import BULK_PAYLOAD_BYTES_MAX, LEDGER_RESERVE_BYTES, PACK_BYTES_MAX, SHARD_HEADER_BYTES_MAX
-from p2pstore.packing import Buffer
+from p2pstore.limits import LEDGER_RESERVE_BYTES, PACK_BYTES_MAX
 from p2pstore.seams.disk import Disk
 from p2pstore.storage.entries import (
     NO_PACK,
@@ -42,20 +40,14 @@ from p2pstore.storage.entries import (
     StoredBytes,
     StoredShard,
 )
+from p2pstore.storage.group import Group, Segment, drop_entry
 from p2pstore.storage.index import Index
 from p2pstore.storage.packs import PACKS_FOLDER, PackFiles
+from p2pstore.storage.reading import read_horizon, read_shard
 from p2pstore.storage.records import (
-    GROUP_ALIGN_BYTES,
-    PACK_HEADER_BYTES,
     RECORD_HEADER_BYTES,
-    Record,
-    RecordKind,
     StoreKey,
-    align_group,
-    check_record,
-    decode_record,
     encode_pack_header,
-    encode_record,
 )
 from p2pstore.storage.recovery import RecoveryReport
 from p2pstore.storage.sentinel import read_sentinel
@@ -63,8 +55,6 @@ from p2pstore.storage.space import PackUse, StoreState, Usage, admits, space_sta
 
 Outcome = StoredShard | P2PStoreError | None
 """What a caller is told: a receipt for a put, an error, or None for the rest."""
-
-_NO_HASH = bytes(32)
 
 READ_TRIES_MAX = 3
 """A record that is not where the index said was moved meanwhile; a pack is not compacted thrice in a millisecond."""
@@ -85,36 +75,13 @@ class StoreLimits:
     pack_bytes_max: int = PACK_BYTES_MAX
 
 
-@dataclass(slots=True)
-class _Segment:
-    """The part of a group commit that goes into one pack."""
-
-    pack: int
-    new: bool
-    start: int
-    end: int
-    buffers: list[Buffer] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class _Group:
-    """A group commit in the making: decided, not written."""
-
-    used_bytes: int
-    free_bytes: int
-    entries: dict[ShardId, Entry] = field(default_factory=dict)
-    headers: dict[ShardId, Buffer] = field(default_factory=dict)
-    replaced: list[Entry] = field(default_factory=list)
-    offpack: list[Entry] = field(default_factory=list)
-    segments: list[_Segment] = field(default_factory=list)
-
-
 class Shelf:
     """The shards on one disk. Every method blocks; `commit` and the other changing ones exclude each other.
 
     Attributes:
         asleep: the disk went away; open the store anew when it is back.
         index_damaged: the index must be rebuilt before anything else.
+        last_change: the largest position in the change feed.
     """
 
     def __init__(
@@ -134,6 +101,7 @@ class Shelf:
         self._index = index
         self._packs = index.packs()
         self._next_stamp = max(report.last_stamp, index.last_stamp()) + 1
+        self.last_change = index.last_change()
         self._next_pack = max(self._packs, default=NO_PACK) + 1
         last = self._packs.get(self._next_pack - 1)
         self._active = last.pack if last is not None and last.length < self.limits.pack_bytes_max else None
@@ -202,9 +170,10 @@ class Shelf:
         """Let go of all files. The index is brought up to date on disk, so that opening again reads no pack."""
         with self._changing:
             self._files.close()
-            with suppress(P2PStoreError, OSError):  # a disk that went away: opening will scan
-                self._index.sync()
-            self._index.close()
+            if not self._index.closed:
+                with suppress(P2PStoreError, OSError):  # a disk that went away: opening will scan
+                    self._index.sync()
+                self._index.close()
 
     # --- group commit ---------------------------------------------------------------------------------------------
 
@@ -214,6 +183,8 @@ class Shelf:
         When this returns, whatever a caller is told is durable. It raises only for bugs.
         """
         with self._changing:
+            if self.asleep or self.index_damaged:
+                return [DiskAsleep("the disk went away, or the index is being rebuilt")] * len(alterations)
             try:
                 return self._commit(alterations)
             except NoSpace as error:
@@ -240,31 +211,39 @@ class Shelf:
 
     def _commit(self, alterations: Sequence[Alteration]) -> list[Outcome]:
         self._free_bytes = self._disk.free_bytes()
-        group = _Group(sum(use.length for use in self._packs.values()), self._free_bytes)
-        outcomes: list[Outcome] = []
-        for alteration in alterations:
-            try:
-                match alteration:
-                    case Put():
-                        outcomes.append(self._take_put(alteration, group))
-                    case Drop():
-                        self._take_drop(alteration, group)
-                        outcomes.append(None)
-                    case Move():
-                        self._take_move(alteration, group)
-                        outcomes.append(None)
-            except P2PStoreError as error:
-                if isinstance(error, DatabaseDamaged | DiskAsleep):
-                    raise
-                outcomes.append(error)
-        if group.entries or group.offpack:
+        group = Group(
+            self.key,
+            active=self._packs[self._active] if self._active is not None else None,
+            next_pack=self._next_pack,
+            pack_bytes_max=self.limits.pack_bytes_max,
+            used_bytes=sum(use.length for use in self._packs.values()),
+            free_bytes=self._free_bytes,
+        )
+        outcomes = [self._take(alteration, group) for alteration in alterations]
+        self._next_pack = group.next_pack  # not given out again even if the commit fails
+        if group.entries:
             self._write(group)
         return outcomes
 
-    def _current(self, shard: ShardId, group: _Group) -> Entry | None:
+    def _take(self, alteration: Alteration, group: Group) -> Outcome:
+        try:
+            match alteration:
+                case Put():
+                    return self._take_put(alteration, group)
+                case Drop():
+                    self._take_drop(alteration, group)
+                case Move():
+                    self._take_move(alteration, group)
+        except (DatabaseDamaged, DiskAsleep):
+            raise  # that is of concern to the whole group
+        except P2PStoreError as error:
+            return error
+        return None
+
+    def _current(self, shard: ShardId, group: Group) -> Entry | None:
         return group.entries.get(shard) or self._index.find(shard)
 
-    def _take_put(self, put: Put, group: _Group) -> StoredShard:
+    def _take_put(self, put: Put, group: Group) -> StoredShard:
         if blake3(put.payload).digest() != put.payload_hash:
             raise Forged("the payload is not what its hash says")
         current = self._current(put.shard, group)
@@ -290,17 +269,16 @@ class Shelf:
         entry = Entry(
             stamp, put.shard, ShardState.HELD, stamp, 0, 0, len(put.header), len(put.payload), put.payload_hash
         )
-        self._place(entry, current, put.header, put.payload, None, group)
-        group.headers[put.shard] = put.header
+        group.add_shard(entry, put.header, put.payload, current=current)
         return StoredShard(self.key.store, stamp)
 
-    def _held_header(self, current: Entry, group: _Group) -> bytes | None:
+    def _held_header(self, current: Entry, group: Group) -> bytes | None:
         """The shard header of what is held; None if that turns out to be damaged. A second put gets its receipt for
         bytes that were read again, not for a row of the index."""
         if current.shard in group.entries:
-            return bytes(group.headers[current.shard])
+            return group.header_of(current.shard)
         try:
-            return bytes(self._read_record(current).header)
+            return bytes(read_shard(self._files, self.key, current).header)
         except DatabaseDamaged:
             raise
         except OSError as error:
@@ -311,24 +289,22 @@ class Shelf:
         except Corrupt:
             return None
 
-    def _take_drop(self, drop: Drop, group: _Group) -> None:
+    def _take_drop(self, drop: Drop, group: Group) -> None:
         current = self._current(drop.shard, group)
         if current is None or current.state is ShardState.DROPPED:
             return
-        stamp = self._take_stamp()
-        entry = Entry(stamp, drop.shard, ShardState.DROPPED, stamp, 0, 0, 0, 0, _NO_HASH)
-        self._place(entry, current, b"", b"", 0, group)
+        group.add_drop(drop_entry(drop.shard, self._take_stamp()), current=current)
 
-    def _take_move(self, move: Move, group: _Group) -> None:
+    def _take_move(self, move: Move, group: Group) -> None:
         old = move.entry
         if self._current(old.shard, group) != old:
             return  # dropped or replaced meanwhile
         if move.forgotten or old.state is ShardState.DAMAGED:
-            assert old.state is not ShardState.HELD, "a shard that is held is never taken off its pack"
-            group.offpack.append(old)
-            return
-        horizon = move.horizon if old.state is ShardState.DROPPED else None
-        self._place(old, old, move.header, move.payload, horizon, group)
+            group.take_off_pack(old)
+        elif old.state is ShardState.DROPPED:
+            group.add_drop(old, current=old, horizon=move.horizon)
+        else:
+            group.add_shard(old, move.header, move.payload, current=old)
 
     def _take_stamp(self) -> int:
         """A new number. One that a failed commit took is not given out again: its record may still be on the disk."""
@@ -336,68 +312,15 @@ class Shelf:
         self._next_stamp += 1
         return stamp
 
-    def _place(
-        self,
-        entry: Entry,
-        current: Entry | None,
-        header: Buffer,
-        payload: Buffer,
-        horizon: int | None,
-        group: _Group,
-    ) -> None:
-        """Give `entry` a place in the pack and put its bytes into the group. `horizon` is None for shards; for a drop
-        0 means "this very pack"."""
-        assert (len(header), len(payload)) == (entry.header_bytes, entry.payload_bytes), "the entry has other lengths"
-        segment = self._segment_for(entry.record_bytes, group)
-        offset = segment.end
-        record = Record(
-            kind=RecordKind.SHARD if horizon is None else RecordKind.DROP,
-            shard=entry.shard,
-            header_bytes=entry.header_bytes,
-            payload_bytes=entry.payload_bytes,
-            stamp=entry.stamp,
-            group_block=segment.start // GROUP_ALIGN_BYTES,
-            horizon=0 if horizon is None else horizon or segment.pack,
-            payload_hash=entry.payload_hash,
-        )
-        segment.buffers.append(encode_record(record, header, self.key, pack=segment.pack, offset=offset))
-        if len(header):
-            segment.buffers.append(header)
-        if len(payload):
-            segment.buffers.append(payload)
-        segment.end += record.length
-        group.used_bytes += record.length
-        group.free_bytes -= record.length
-        if current is not None and current.shard not in group.entries:
-            group.replaced.append(current)
-        group.entries[entry.shard] = entry._replace(pack=segment.pack, offset=offset)
-
-    def _segment_for(self, record_bytes: int, group: _Group) -> _Segment:
-        """The segment that takes the next record: the last one, or the first of a new pack."""
-        if group.segments:
-            segment = group.segments[-1]
-            if segment.end + record_bytes <= self.limits.pack_bytes_max or segment.end == PACK_HEADER_BYTES:
-                return segment
-        elif self._active is not None:
-            start = align_group(self._packs[self._active].length)
-            if start + record_bytes <= self.limits.pack_bytes_max:
-                group.segments.append(_Segment(self._active, new=False, start=start, end=start))
-                return group.segments[-1]
-        pack, self._next_pack = self._next_pack, self._next_pack + 1
-        segment = _Segment(pack, new=True, start=PACK_HEADER_BYTES, end=PACK_HEADER_BYTES)
-        group.segments.append(segment)
-        return segment
-
-    def _write(self, group: _Group) -> None:
-        touched: list[_Segment] = []
+    def _write(self, group: Group) -> None:
+        touched: list[Segment] = []
         try:
             for segment in group.segments:
                 touched.append(segment)
                 self._append(segment)
-            packs = self._packs_after(group)
+            packs = group.packs_after(self._packs)
             with self._index.transaction():
                 self._index.write(group.entries.values())
-                self._index.write(entry._replace(pack=NO_PACK, offset=0) for entry in group.offpack)
                 self._index.write_packs(packs)
         except NoSpace:
             self._roll_back(touched)
@@ -410,11 +333,12 @@ class Shelf:
         self._packs = {**self._packs, **{use.pack: use for use in packs}}
         if group.segments:
             self._active = group.segments[-1].pack
+        self.last_change = max(self.last_change, *(entry.change for entry in group.entries.values()))
         self._count(group.replaced, -1)
         self._count(group.entries.values(), 1)
         self._free_bytes = group.free_bytes
 
-    def _append(self, segment: _Segment) -> None:
+    def _append(self, segment: Segment) -> None:
         """Write one segment and sync it: after this it survives a power cut."""
         if segment.new:
             read_sentinel(self._disk, self.key.store)  # never begin a pack on the disk below an empty mount point
@@ -427,7 +351,7 @@ class Shelf:
         if segment.new:
             self._disk.sync_folder(PACKS_FOLDER)
 
-    def _roll_back(self, touched: list[_Segment]) -> None:
+    def _roll_back(self, touched: list[Segment]) -> None:
         """Cut the packs back to where they were. What cannot be cut off is scanned when the store is next opened."""
         for segment in touched:
             try:
@@ -439,24 +363,6 @@ class Shelf:
                         file.sync()  # or a power cut might bring it back, and callers were told that it failed
             except (OSError, P2PStoreError):
                 self._active = None
-
-    def _packs_after(self, group: _Group) -> list[PackUse]:
-        """The figures of the packs that the group changes."""
-        after: dict[int, PackUse] = {}
-
-        def add(pack: int, live_bytes: int) -> None:
-            use = after.get(pack) or self._packs[pack]
-            after[pack] = replace(use, live_bytes=use.live_bytes + live_bytes)
-
-        for segment in group.segments:
-            live_bytes = 0 if segment.new else self._packs[segment.pack].live_bytes
-            after[segment.pack] = PackUse(segment.pack, segment.end, live_bytes)
-        for entry in group.entries.values():
-            add(entry.pack, entry.record_bytes)
-        for entry in (*group.replaced, *group.offpack):
-            if entry.counts_in_pack:
-                add(entry.pack, -entry.record_bytes)
-        return list(after.values())
 
     def _count(self, entries: Iterable[Entry], sign: int) -> None:
         for entry in entries:
@@ -489,7 +395,7 @@ class Shelf:
             if entry.state is ShardState.DAMAGED:
                 raise Corrupt("in quarantine")
             try:
-                return self._read_record(entry)
+                return read_shard(self._files, self.key, entry)
             except DatabaseDamaged as error:
                 self.index_damaged = True
                 raise DiskAsleep(f"the index is being rebuilt: {error}") from error
@@ -509,49 +415,9 @@ class Shelf:
         except OSError as error:
             raise self._answer_disk_error(error) from error
 
-    def _read_record(self, entry: Entry) -> StoredBytes:
-        """The record that the index says lies there.
-
-        Raises:
-            Corrupt: it does not.
-            DatabaseDamaged: a sound record lies there, but another one: it is the index that is wrong.
-        """
-        if entry.header_bytes > SHARD_HEADER_BYTES_MAX or entry.payload_bytes > BULK_PAYLOAD_BYTES_MAX:
-            raise DatabaseDamaged("index: lengths out of bounds")
-        with self._files.using(entry.pack) as file:
-            data = memoryview(file.read(entry.offset, entry.record_bytes))
-        body = RECORD_HEADER_BYTES + entry.header_bytes
-        try:
-            record = decode_record(data)
-            header = data[RECORD_HEADER_BYTES : RECORD_HEADER_BYTES + record.header_bytes]
-            check_record(data, header, self.key, pack=entry.pack, offset=entry.offset)
-        except (Malformed, Forged) as error:
-            raise Corrupt(str(error)) from error
-        if (
-            record.shard != entry.shard
-            or record.stamp != entry.stamp
-            or record.length != entry.record_bytes
-            or record.header_bytes != entry.header_bytes
-            or record.payload_hash != entry.payload_hash
-        ):
-            raise DatabaseDamaged("index: another record lies there")
-        payload = data[body:]
-        if len(payload) != entry.payload_bytes or (
-            record.kind is RecordKind.SHARD and blake3(payload).digest() != entry.payload_hash
-        ):
-            raise Corrupt("payload hash")
-        return StoredBytes(header, payload)
-
     def read_horizon(self, entry: Entry) -> int:
-        """The horizon in the DROP record of `entry`. Raises Corrupt if that is damaged."""
-        with self._files.using(entry.pack) as file:
-            data = file.read(entry.offset, RECORD_HEADER_BYTES)
-        try:
-            record = decode_record(data)
-            check_record(data, b"", self.key, pack=entry.pack, offset=entry.offset)
-        except (Malformed, Forged) as error:
-            raise Corrupt(str(error)) from error
-        return record.horizon
+        """See reading.read_horizon."""
+        return read_horizon(self._files, self.key, entry)
 
     def _quarantine(self, entry: Entry, error: Exception) -> None:
         """Count the shard as held no longer, unless it is the disk that went away: then raise DiskAsleep."""
@@ -571,6 +437,7 @@ class Shelf:
                 self._index.write_packs([use])
             self._index.sync()  # no pack says this, and its number in the feed must never be given out again
             self._packs = {**self._packs, use.pack: use}
+            self.last_change = damaged.change
             self._count([entry], -1)
             self._count([damaged], 1)
 
@@ -588,6 +455,7 @@ class Shelf:
                 self._index.write_packs([use])
             self._index.sync()
             self._packs = {**self._packs, use.pack: use}
+            self.last_change = restored.change
             self._count([current], -1)
             self._count([restored], 1)
 
@@ -615,3 +483,4 @@ class Shelf:
             if self._index.count_forgettable() > max(more_than, self._held_count):
                 self._index.forget_drops(rng)
                 self._index.sync()
+                self.last_change = self._index.last_change()

@@ -86,6 +86,7 @@ class ShardStore:
         self._shelf = shelf
         self._queue = CommitQueue()
         self._compaction_due = trio.Event()
+        self._compaction_due.set()  # the last life may have left something
         self._changed = trio.Event()
         self._compacting = trio.Lock()
         self._askers = 0
@@ -215,7 +216,7 @@ class ShardStore:
             raise DiskAsleep("the disk went away")
         (outcome,) = await self._queue.submit([alteration])
         if isinstance(outcome, P2PStoreError):
-            raise outcome
+            raise type(outcome)(*outcome.args) from outcome  # one of its own for each caller of the group
         return outcome
 
     async def _commit_next(self) -> None:
@@ -227,19 +228,24 @@ class ShardStore:
             outcomes = iter(await self._workers.run(self._shelf.commit, alterations, cost_s=cost_s))
             for caller in callers:
                 self._queue.settle(caller, [next(outcomes) for _ in caller.alterations])
-        if self._shelf.index_damaged:
-            await self.rebuild_index()
+        if self._shelf.index_damaged and not self._shelf.asleep:
+            try:
+                await self.rebuild_index()
+            except (OSError, P2PStoreError):
+                self._shelf.asleep = True  # no disk, no index: whoever opens the store anew will see
         self._tell_change()
-        if compaction.choose_pack(self._shelf) is not None:
+        if any(isinstance(item, Drop) for item in alterations) and compaction.choose_pack(self._shelf) is not None:
             self._compaction_due.set()
 
     def _tell_change(self) -> None:
         self._changed.set()
         self._changed = trio.Event()
 
-    async def wait_change(self) -> None:
-        """Return after the next group commit, whatever it changed."""
-        await self._changed.wait()
+    async def wait_changes(self, epoch: bytes, counter: int) -> None:
+        """Return when there is a change after `counter`, or `epoch` is over: at once, or when it comes to that."""
+        await trio.lowlevel.checkpoint()
+        while self.epoch == epoch and self._shelf.last_change <= counter:
+            await self._changed.wait()
 
     async def rebuild_index(self) -> RecoveryReport:
         """Throw the index away and read all packs; meanwhile every other call raises DiskAsleep. A new epoch begins.
@@ -267,7 +273,11 @@ class ShardStore:
             Corrupt: it is damaged; it is in quarantine from now on (see `damaged`).
             DiskAsleep: the disk is away, or the index is being rebuilt.
         """
-        return await self._ask(Shelf.read, shard)
+        try:
+            return await self._ask(Shelf.read, shard)
+        except Corrupt:
+            self._tell_change()
+            raise
 
     async def get_range(self, shard: ShardId, offset: int, size: int) -> memoryview:
         """`size` bytes of the payload from `offset` (fewer at its end). All of it is read and checked, because one hash
@@ -325,7 +335,10 @@ class ShardStore:
     async def check_some(self, after: int = 0) -> CheckReport:
         """Read and check the next few shards (some MiB) whose last change is later than `after`: one step of a scrub
         that may take a month and be interrupted. What is damaged goes into quarantine."""
-        return await self._ask(scrub.check_some, after)
+        report = await self._ask(scrub.check_some, after)
+        if report.damaged:
+            self._tell_change()
+        return report
 
     async def check_all(self, *, rest: float = 1.0) -> CheckReport:
         """Read and check every shard.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 import pytest
@@ -15,7 +15,7 @@ from p2pstore.errors import NotHeld
 from p2pstore.ids import ShardId
 from p2pstore.limits import KIB
 from p2pstore.storage import compaction
-from p2pstore.storage.entries import Alteration, Drop, Put, ShardState, StoredShard
+from p2pstore.storage.entries import Alteration, Drop, Move, Put, ShardState, StoredShard
 from p2pstore.storage.opening import make_store, opening, rebuilding_index
 from p2pstore.storage.recovery import RecoveryReport
 from p2pstore.storage.shelf import Shelf, StoreLimits
@@ -80,7 +80,8 @@ class History:
                     for _ in rebuilding_index(self.disk, self.shelf, self.rng, RecoveryReport()):
                         pass
 
-    def change(self) -> None:
+    def change(self, moves: Sequence[Move] = ()) -> None:
+        """Commit random changes, with the moves of a compaction somewhere among them."""
         alterations: list[Alteration] = []
         after: dict[ShardId, Version] = {}
         for _ in range(self.rng.choice((1, 1, 2, 5, 9))):
@@ -96,6 +97,8 @@ class History:
                 alterations.append(Drop(shard))
                 after[shard] = None
             self.perhaps.setdefault(shard, {self.known[shard]}).add(after.get(shard, held))
+        for move in moves:
+            alterations.insert(self.rng.randint(0, len(alterations)), move)
         outcomes = self.shelf.commit(alterations)
         for alteration, outcome in zip(alterations, outcomes, strict=True):
             assert isinstance(outcome, StoredShard) == isinstance(alteration, Put), outcome
@@ -106,7 +109,7 @@ class History:
         while (pack := compaction.choose_pack(self.shelf)) is not None:
             self.shelf.close_pack(pack)
             while moves := compaction.read_batch(self.shelf, pack):
-                assert self.shelf.commit(moves) == [None] * len(moves)
+                self.change(moves)
                 compaction.verify_batch(self.shelf, moves)
             self.shelf.remove_pack(pack)
         self.shelf.forget_drops(self.rng, more_than=3)

@@ -179,12 +179,32 @@ async def test_the_change_feed_tells_each_shards_last_change_in_order(autojump_c
         }
 
 
-async def test_a_waiter_hears_of_the_next_change(autojump_clock: MockClock) -> None:
-    async with Machine().running() as store:
+async def test_a_reader_of_the_feed_waits_for_what_it_does_not_know_yet(autojump_clock: MockClock) -> None:
+    machine = Machine()
+    async with machine.running() as store:
+        seen: list[int] = []
+
+        async def follow() -> None:
+            counter = 0
+            while True:
+                await store.wait_changes(store.epoch, counter)
+                for change in await store.changes_since(counter, 1):
+                    counter = change.counter
+                    seen.append(counter)
+
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(store.wait_change)
-            await trio.testing.wait_all_tasks_blocked()
-            await put(store, 1)
+            nursery.start_soon(follow)
+            receipts = [await put(store, number) for number in range(3)]
+            await trio.sleep(1)
+            machine.disk.flip_bit(pack_name(1), offset=4096 + 112 + 50)
+            with pytest.raises(Corrupt):
+                await store.get(shard_id(0))
+            await trio.sleep(1)
+            nursery.cancel_scope.cancel()
+        assert seen == [*(receipt.counter for receipt in receipts), receipts[-1].counter + 1]
+        epoch = store.epoch
+        await store.rebuild_index()
+        await store.wait_changes(epoch, 10**9)
 
 
 async def test_many_puts_share_few_syncs(autojump_clock: MockClock) -> None:
