@@ -41,6 +41,7 @@ VERBS: Final = {
     "safe": VerbEntry("overview", "Is my data safe right now?", "Safety"),
     "doctor": VerbEntry("overview", "Look for problems, and name what helps", "Safety"),
     "peers": VerbEntry("overview", "List the household's machines", "Safety"),
+    "tui": VerbEntry("tui", "Browse and watch the household in the terminal", "More"),
     "demo": VerbEntry("more", "Watch it survive: six machines, two killed, every byte compared", "More"),
     "completion": VerbEntry("more", "Print the completion script of a shell", "More"),
     "help": VerbEntry("more", "Explain a verb or a topic", "More", "help_"),

@@ -11,7 +11,7 @@ from typing import Any, Final
 import trio
 
 from p2pstore.control import exits
-from p2pstore.control.faults import Failure, Fault, fault_of, is_a_folder, not_a_folder, not_found
+from p2pstore.control.faults import Failure, Fault, already_there, fault_of, is_a_folder, not_a_folder, not_found
 from p2pstore.control.server import Call, Op
 from p2pstore.daemon.commands import command_of
 from p2pstore.daemon.doctor import examine
@@ -28,6 +28,7 @@ from p2pstore.pipeline.erasure.kernels import kernel_name
 from p2pstore.pipeline.manifest import Page, open_page
 from p2pstore.placement.levels import Level, commit_level
 from p2pstore.seams.local_files import LocalEntry, Unreadable
+from p2pstore.services.addresses import Addresses
 from p2pstore.services.destinations import There, landing
 from p2pstore.services.enrolment import EnrolmentListener, Invitation
 from p2pstore.services.exporter import Destination
@@ -64,6 +65,7 @@ class Operations:
         self._settings = settings
         self._address = address
         self._enrolment = enrolment
+        self._addresses = Addresses(node.ledger)
         self._verdicts = node.verdicts
         self._version = version
         self._shut_down = shut_down
@@ -271,12 +273,15 @@ class Operations:
         there = await self._node.ledger.resolve(destination)
         if not destination or (there is not None and there.kind is Kind.FOLDER):
             raise is_a_folder(_shown(destination))
+        exclusive = call.args.get("exclusive") is True
+        if exclusive and there is not None:
+            raise already_there(_shown(destination))
         outcome = PutOutcome()
         source = _ClientBytes(call)
         wall_s = self._node.seams.clock.wall_s()
         transfer.files_total, transfer.phase = 1, "sending"
         await self._node.importer.put_source(
-            source, destination, level, transfer, outcome, mtime_ns=int(wall_s * 1e9), mode=0o644
+            source, destination, level, transfer, outcome, mtime_ns=int(wall_s * 1e9), mode=0o644, exclusive=exclusive
         )
         transfer.files_done += 1
         return outcome
@@ -352,13 +357,15 @@ class Operations:
             items: list[tuple[Path, Item]] = []
             for value in _array(call, "sources"):
                 path = _split(value)
-                item = await node.ledger.resolve(path)
-                if item is None:
-                    transfer.failed.append(Failed(_shown(path), PathFault("not-found", path)))
-                elif item.kind is Kind.FOLDER and not recursive:
+                try:
+                    found = await self._addresses.find(path)
+                except PathFault as error:
+                    transfer.failed.append(Failed(_shown(path), error))
+                    continue
+                if found.item.kind is Kind.FOLDER and not recursive:
                     transfer.failed.append(Failed(_shown(path), PathFault("is-a-folder", path)))
                 else:
-                    items.append((path, item))
+                    items.append((found.path, found.item))
             if items:
                 wanted = await self._landings(items, local, into=into)
                 await node.exporter.get_all(wanted, transfer)
@@ -427,10 +434,8 @@ class Operations:
     # --- the tree -------------------------------------------------------------------------------------------------
 
     async def _item(self, path: Path) -> Item:
-        item = await self._node.ledger.resolve(path)
-        if item is None:
-            raise not_found(_shown(path))
-        return item
+        """What is at `path`, which may name a version."""
+        return (await self._addresses.find(path)).item
 
     async def ls(self, call: Call) -> dict[str, Any]:
         """Stream a folder's entries, or the one entry of a file."""
@@ -551,8 +556,11 @@ class Operations:
             return {"chunks": [], "inline": isinstance(item.content, Inline), "commit_on": commit_on}
         chunks: list[dict[str, Any]] = []
         offset = 0
+        most = _integer(call, "limit", 2**62)
         async for page in self._manifest_pages(item.content):
             for part in page.parts:
+                if len(chunks) >= most:
+                    break
                 chunks.append(await self._where_chunk(len(chunks), offset, part.id, part.length))
                 offset += part.length
         return {"chunks": chunks, "inline": False, "commit_on": commit_on}

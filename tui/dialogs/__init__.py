@@ -1,0 +1,1 @@
+"""What lies over the panes: questions, confirmations, help, an invitation, the first run."""

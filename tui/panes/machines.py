@@ -1,0 +1,97 @@
+"""Machines: who is here, how full, how fast; and what the one under the cursor is."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+
+from tui import words
+from tui.model import Machine
+from tui.panes.pane import Pane
+from tui.widgets.rows import Piece, Row, Rows, columns
+from tui.widgets.said import Said, assemble
+
+GAUGE: int = 10
+
+
+class MachinesPane(Pane):
+    """The household's machines."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("a", "app.invite", "add a machine", id="invite"),
+    ]
+
+    def compose(self) -> ComposeResult:
+        """A header, the machines, and what the one under the cursor is."""
+        yield Said(id="machines-header", classes="header")
+        yield Rows(self.home.glyphs, id="machines")
+        yield Said(id="machine-detail", classes="detail")
+
+    def take_focus(self) -> None:
+        """The list."""
+        self.query_one(Rows).focus()
+
+    def on_rows_highlighted(self, _message: Rows.Highlighted) -> None:
+        """Another machine's details."""
+        self._paint_detail()
+
+    def paint(self) -> None:
+        """All machines anew."""
+        wide = self.app.size.width >= 100
+        machines = self.home.model.machines
+        header: list[Piece] = [("  machine", "dim"), ("where", "dim"), ("link", "dim"), ("heard", "dim")]
+        header += [("used of given", "dim")]
+        if wide:
+            header += [("", "dim"), ("role", "dim"), ("kind", "dim")]
+        cells = [header, *(self._cells(machine, wide=wide) for machine in machines)]
+        lines = columns(cells)
+        titles = "  " + "".join(text for text, _ in lines[0])
+        self.query_one("#machines-header", Said).say(assemble((titles, "bold $text-muted")))
+        rows = [
+            Row(machine.peer_id, (self._mark(machine), *line))
+            for machine, line in zip(machines, lines[1:], strict=True)
+        ]
+        self.query_one(Rows).show(rows, empty=" nothing known yet: the daemon has not answered")
+        self._paint_detail()
+
+    def _mark(self, machine: Machine) -> Piece:
+        glyphs = self.home.glyphs
+        return (f" {glyphs.here} ", "safe") if machine.is_here else (f" {glyphs.away} ", "thin")
+
+    def _cells(self, machine: Machine, *, wide: bool) -> list[Piece]:
+        glyphs = self.home.glyphs
+        if machine.state == "self":
+            link, heard = "this one", ""
+        elif machine.state == "linked":
+            link, heard = f"{machine.rtt_ms:.1f} ms" if machine.rtt_ms is not None else "linked", "now"
+        else:
+            link, heard = "away", words.age(machine.heard_s) + (" ago" if machine.heard_s is not None else "")
+        tone = "" if machine.is_here else "dim"
+        used, given = machine.used, machine.capacity
+        amount = f"{words.size(used) or '?':>5} / {words.size(given) or '?'}"
+        name_tone = "bold" if machine.is_here else "dim"
+        cells = [(machine.name, name_tone), (machine.site, tone), (link, tone), (heard, tone), (amount, tone)]
+        if wide:
+            gauge = words.gauge(GAUGE, used / given, glyphs) if used is not None and given else ""
+            cells += [(gauge, tone), (machine.role, tone), (machine.steadiness, tone)]
+        return cells
+
+    def _paint_detail(self) -> None:
+        model = self.home.model
+        key = self.query_one(Rows).key
+        machine = next((each for each in model.machines if each.peer_id == key), None)
+        parts: list[str | tuple[str, str]] = []
+        if machine is not None:
+            parts = [
+                (f" {machine.name}", "bold"), f"  {machine.role}, {machine.steadiness}, at {machine.site}\n",
+                (" address ", "$text-muted"), machine.address or "not known yet", "\n",
+                (" id      ", "$text-muted"), machine.peer_id[:32], "\n",
+            ]
+            if not machine.is_here:
+                what = "It is away. Its shards count for a while: a machine that sleeps is not lost."
+                parts.append(("\n " + what, "$warning"))
+        if len(model.machines) == 1:
+            parts.append(("\n This is the only machine: what it has exists once.  a invites another.", "$warning"))
+        self.query_one("#machine-detail", Said).say(assemble(*parts))
