@@ -11,7 +11,7 @@ from typing import Any, Final
 import trio
 
 from p2pstore.control import exits
-from p2pstore.control.faults import Failure, Fault, already_there, fault_of, is_a_folder, not_a_folder, not_found
+from p2pstore.control.faults import Failure, Fault, fault_of, is_a_folder, not_a_folder, not_found
 from p2pstore.control.server import Call, Op
 from p2pstore.daemon.commands import command_of
 from p2pstore.daemon.doctor import examine
@@ -28,7 +28,6 @@ from p2pstore.pipeline.erasure.kernels import kernel_name
 from p2pstore.pipeline.manifest import Page, open_page
 from p2pstore.placement.levels import Level, commit_level
 from p2pstore.seams.local_files import LocalEntry, Unreadable
-from p2pstore.services.addresses import Addresses
 from p2pstore.services.destinations import There, landing
 from p2pstore.services.enrolment import EnrolmentListener, Invitation
 from p2pstore.services.exporter import Destination
@@ -65,7 +64,6 @@ class Operations:
         self._settings = settings
         self._address = address
         self._enrolment = enrolment
-        self._addresses = Addresses(node.ledger)
         self._verdicts = node.verdicts
         self._version = version
         self._shut_down = shut_down
@@ -273,15 +271,12 @@ class Operations:
         there = await self._node.ledger.resolve(destination)
         if not destination or (there is not None and there.kind is Kind.FOLDER):
             raise is_a_folder(_shown(destination))
-        exclusive = call.args.get("exclusive") is True
-        if exclusive and there is not None:
-            raise already_there(_shown(destination))
         outcome = PutOutcome()
         source = _ClientBytes(call)
         wall_s = self._node.seams.clock.wall_s()
         transfer.files_total, transfer.phase = 1, "sending"
         await self._node.importer.put_source(
-            source, destination, level, transfer, outcome, mtime_ns=int(wall_s * 1e9), mode=0o644, exclusive=exclusive
+            source, destination, level, transfer, outcome, mtime_ns=int(wall_s * 1e9), mode=0o644
         )
         transfer.files_done += 1
         return outcome
@@ -357,15 +352,13 @@ class Operations:
             items: list[tuple[Path, Item]] = []
             for value in _array(call, "sources"):
                 path = _split(value)
-                try:
-                    found = await self._addresses.find(path)
-                except PathFault as error:
-                    transfer.failed.append(Failed(_shown(path), error))
-                    continue
-                if found.item.kind is Kind.FOLDER and not recursive:
+                item = await node.ledger.resolve(path)
+                if item is None:
+                    transfer.failed.append(Failed(_shown(path), PathFault("not-found", path)))
+                elif item.kind is Kind.FOLDER and not recursive:
                     transfer.failed.append(Failed(_shown(path), PathFault("is-a-folder", path)))
                 else:
-                    items.append((found.path, found.item))
+                    items.append((path, item))
             if items:
                 wanted = await self._landings(items, local, into=into)
                 await node.exporter.get_all(wanted, transfer)
@@ -434,8 +427,10 @@ class Operations:
     # --- the tree -------------------------------------------------------------------------------------------------
 
     async def _item(self, path: Path) -> Item:
-        """What is at `path`, which may name a version."""
-        return (await self._addresses.find(path)).item
+        item = await self._node.ledger.resolve(path)
+        if item is None:
+            raise not_found(_shown(path))
+        return item
 
     async def ls(self, call: Call) -> dict[str, Any]:
         """Stream a folder's entries, or the one entry of a file."""
