@@ -11,7 +11,7 @@ from typing import Any, Final
 import trio
 
 from p2pstore.control import exits
-from p2pstore.control.faults import Failure, Fault, fault_of, is_a_folder, not_a_folder, not_found
+from p2pstore.control.faults import Failure, Fault, already_there, fault_of, is_a_folder, not_a_folder, not_found
 from p2pstore.control.server import Call, Op
 from p2pstore.daemon.commands import command_of
 from p2pstore.daemon.doctor import examine
@@ -271,12 +271,15 @@ class Operations:
         there = await self._node.ledger.resolve(destination)
         if not destination or (there is not None and there.kind is Kind.FOLDER):
             raise is_a_folder(_shown(destination))
+        exclusive = call.args.get("exclusive") is True
+        if exclusive and there is not None:
+            raise already_there(_shown(destination))
         outcome = PutOutcome()
         source = _ClientBytes(call)
         wall_s = self._node.seams.clock.wall_s()
         transfer.files_total, transfer.phase = 1, "sending"
         await self._node.importer.put_source(
-            source, destination, level, transfer, outcome, mtime_ns=int(wall_s * 1e9), mode=0o644
+            source, destination, level, transfer, outcome, mtime_ns=int(wall_s * 1e9), mode=0o644, exclusive=exclusive
         )
         transfer.files_done += 1
         return outcome

@@ -19,6 +19,7 @@ from p2pstore.control.paths import socket_path
 from p2pstore.control.server import ControlServer
 from p2pstore.daemon.home import Home, Settings
 from p2pstore.daemon.operations import Operations
+from p2pstore.daemon.operations_api import ProgramOperations
 from p2pstore.daemon.operations_feed import Feed
 from p2pstore.daemon.setup import ENROLMENT_PORT_OFFSET, decode_roster
 from p2pstore.edges.beacon import MulticastBeacon, loopback_interfaces
@@ -144,7 +145,9 @@ async def _run(home: Home, settings: Settings, port: int | None, listen: str | N
         node, settings=settings, address=addresses[0], enrolment=enrolment, version=program, shut_down=end.set
     )
     feed = Feed(node, status=operations.describe)
-    server = ControlServer({**operations.handlers(), **feed.handlers()}, version=program, outliving={"put"})
+    programs = ProgramOperations(node)
+    handlers = {**operations.handlers(), **feed.handlers(), **programs.handlers()}
+    server = ControlServer(handlers, version=program, outliving={"put"})
     async with trio.open_nursery() as nursery:
         await nursery.start(node.run, Listen(host, base, base + 1))
         await nursery.start(enrolment.run)

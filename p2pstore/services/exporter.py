@@ -210,7 +210,17 @@ class Exporter:
             return
         if not isinstance(item.content, ManifestRef):
             raise PathFault("is-a-folder" if item.kind is Kind.FOLDER else "not-a-file", (item.name,))
-        async for page, begins in self._pages(item.content, offset, length):
+        await self.read_manifest(item.content, offset, length, sink)
+
+    async def read_manifest(
+        self, reference: ManifestRef, offset: int, length: int, sink: Callable[[memoryview], Awaitable[None]]
+    ) -> None:
+        """The same for a content by itself, whatever has become of the path it was found at.
+
+        Raises:
+            TooFewShards, Corrupt: at the chunk that cannot be read; everything before it was right.
+        """
+        async for page, begins in self._pages(reference, offset, length):
             spans = chunks_in_range(page, offset - begins, length)
 
             async def piece(number: int, plain: memoryview, spans: list[Span[ChunkOfFile]] = spans) -> None:

@@ -245,18 +245,21 @@ class Importer:
         *,
         mtime_ns: int,
         mode: int,
+        exclusive: bool = False,
     ) -> None:
-        """Store one content, then commit its version; both are noted in `outcome`.
+        """Store one content, then commit its version; both are noted in `outcome`. With `exclusive`, only if nothing
+        has that path, which is known for sure when it is committed.
 
         Raises:
             ChangedWhileRead, NotPlaced, PathFault: nothing was committed.
         """
+        expected = () if exclusive else None
         begun = _Begun(source, await self._workers.run(_first_bytes, source))
         if begun.is_all:
             if not await self._workers.run(source.unchanged):
                 raise ChangedWhileRead
             data = begun.first
-            inline = Put(path, Kind.FILE, Inline(data), len(data), mtime_ns, mode)
+            inline = Put(path, Kind.FILE, Inline(data), len(data), mtime_ns, mode, expected=expected)
             outcome.committed(await self._ledger.commit([inline]))
             transfer.read(len(data))
             transfer.placed(len(data))
@@ -264,7 +267,8 @@ class Importer:
         promise = self._promise()
         content = await self._uploader.store(begun, promise, transfer, here=level is Level.HERE)
         drafts, reference = content_drafts(content, promise)
-        committed = await self._ledger.commit([*drafts, Put(path, Kind.FILE, reference, content.size, mtime_ns, mode)])
+        put = Put(path, Kind.FILE, reference, content.size, mtime_ns, mode, expected=expected)
+        committed = await self._ledger.commit([*drafts, put])
         outcome.committed(committed)
         owed = sorted({chunk.stripe.encoding for chunk in content.chunks if not chunk.stripe.safe})
         if owed:

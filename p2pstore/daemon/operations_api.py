@@ -1,0 +1,148 @@
+"""What programs ask for beyond the command line: one path, a version that stays what it was, an exact new name.
+
+```
+stat {path, content}                       one entry; with `content`, what `read` needs to read exactly this version
+read {manifest, generation, offset, length} a stream of its bytes, whatever has become of the path since
+copy {source, target, replace}             a file under a second name; no bytes move
+rename {source, target, replace}           to exactly `target`, never into it
+```
+"""
+
+from __future__ import annotations
+
+import posixpath
+from typing import Any
+
+from p2pstore.control.faults import Failure, already_there, fault_of, is_a_folder, not_found
+from p2pstore.control.server import Call, Op
+from p2pstore.errors import Malformed, Misuse, PathFault
+from p2pstore.ids import generation_id, manifest_id
+from p2pstore.ledger.drafts import Move, Path, Put
+from p2pstore.limits import MIB
+from p2pstore.metadata.tree import Item
+from p2pstore.metadata.version import Inline, Kind, LinkTarget, ManifestRef
+from p2pstore.node import Node
+
+PIECE_BYTES = MIB // 2
+"""Bytes in one item of `read`, below a frame of the local API."""
+
+
+class ProgramOperations:
+    """The operations of one daemon that the Python API adds."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def handlers(self) -> dict[str, Op]:
+        """By name, for the control server."""
+        return {"stat": self.stat, "read": self.read, "copy": self.copy, "rename": self.rename}
+
+    async def stat(self, call: Call) -> dict[str, Any]:
+        """What is at a path."""
+        item = await self._item(_path(call, "path"))
+        entry = _entry(item)
+        if call.args.get("content") is True:
+            entry["content"] = _content(item)
+        return entry
+
+    async def read(self, call: Call) -> dict[str, Any]:
+        """Stream a range of a content that `stat` named."""
+        offset, length = _integer(call, "offset"), _integer(call, "length")
+        reference = ManifestRef(manifest_id(_bytes(call, "manifest")), generation_id(_bytes(call, "generation")))
+        total = 0
+
+        async def sink(piece: memoryview) -> None:
+            nonlocal total
+            for start in range(0, len(piece), PIECE_BYTES):
+                part = bytes(piece[start : start + PIECE_BYTES])
+                total += len(part)
+                await call.emit({"data": part})
+
+        await self._node.exporter.read_manifest(reference, offset, length, sink)
+        return {"bytes": total}
+
+    async def copy(self, call: Call) -> dict[str, Any]:
+        """A second file with the same content, time and mode."""
+        source, target = _path(call, "source"), _path(call, "target")
+        item = await self._item(source)
+        if item.kind is Kind.FOLDER:
+            raise is_a_folder(_shown(source))
+        if not target:
+            raise is_a_folder(b"/")
+        expected = None if call.args.get("replace") is True else ()
+        await self._commit(Put(target, item.kind, item.content, item.size, item.mtime_ns, item.mode, expected=expected))
+        return {}
+
+    async def rename(self, call: Call) -> dict[str, Any]:
+        """Give what is at `source` the path `target`."""
+        source, target = _path(call, "source"), _path(call, "target")
+        if not source or not target:
+            raise Failure(fault_of(Misuse("the root has no other name")))
+        await self._item(source)
+        if source != target:
+            await self._commit(Move(source, target, replace=call.args.get("replace") is True))
+        return {}
+
+    async def _item(self, path: Path) -> Item:
+        item = await self._node.ledger.resolve(path)
+        if item is None:
+            raise not_found(_shown(path))
+        return item
+
+    async def _commit(self, draft: Put | Move) -> None:
+        try:
+            await self._node.ledger.commit([draft])
+        except PathFault as error:
+            if error.code == "changed":  # nothing was expected there
+                raise already_there(_shown(error.path)) from None
+            raise
+
+
+def _entry(item: Item) -> dict[str, Any]:
+    dot = item.held.dot
+    return {
+        "name": item.name,
+        "kind": item.kind.name.lower(),
+        "size": item.size,
+        "mtime_ns": item.mtime_ns,
+        "mode": item.mode,
+        "conflict": item.conflict,
+        "target": item.content.target if isinstance(item.content, LinkTarget) else None,
+        "version": f"{dot.author.hex()}.{dot.incarnation.hex()}.{dot.sequence}",
+    }
+
+
+def _content(item: Item) -> dict[str, Any]:
+    match item.content:
+        case Inline(data=data):
+            return {"data": data}
+        case LinkTarget(target=target):
+            return {"data": target}
+        case ManifestRef(manifest=manifest, generation=generation):
+            return {"manifest": manifest, "generation": generation}
+    raise is_a_folder(b"/" + item.name)
+
+
+def _shown(path: Path) -> bytes:
+    return b"/" + b"/".join(path)
+
+
+def _path(call: Call, name: str) -> Path:
+    value = call.args.get(name)
+    if type(value) is not bytes or not value.startswith(b"/") or b"\0" in value:
+        raise Malformed("a path in the store begins with /")
+    return tuple(part for part in posixpath.normpath(b"/" + value.lstrip(b"/")).split(b"/") if part)
+
+
+def _bytes(call: Call, name: str) -> bytes:
+    value = call.args.get(name)
+    if type(value) is not bytes:
+        raise Malformed(f"{name}: wanted bytes")
+    return value
+
+
+def _integer(call: Call, name: str) -> int:
+    value = call.args.get(name)
+    if type(value) is not int or value < 0:
+        raise Malformed(f"{name}: wanted an integer")
+    return value
