@@ -7,28 +7,10 @@ from typing import Any, Final
 
 import click
 
-PREFIX: Final = b"p2p:"
+from p2pstore.control.store_paths import store_path
+
 COMPLETION_LIMIT_S: Final = 0.15
 """A person who pressed Tab waits for no longer; then there are no suggestions."""
-
-
-def store_path(argument: str) -> bytes:
-    """The path in the store that an argument names: absolute, no empty and no "." parts; a slash at its end stays.
-
-    Raises:
-        ValueError: not a path in the store.
-    """
-    raw = os.fsencode(argument)
-    if raw.startswith(PREFIX):
-        raw = b"/" + raw[len(PREFIX) :]
-    if not raw.startswith(b"/"):
-        raise ValueError(f"{argument!r} is not a path in the store: those begin with / or p2p:/")
-    if b"\0" in raw:
-        raise ValueError("a path cannot contain a zero byte")
-    parts = [part for part in raw.split(b"/") if part not in (b"", b".")]
-    if b".." in parts:
-        raise ValueError(f"{argument!r}: '..' is not followed in the store")
-    return b"/" + b"/".join(parts) + (b"/" if parts and raw.endswith((b"/", b"/.")) else b"")
 
 
 def local_path(argument: str) -> bytes:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import select
 import socket
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -33,6 +35,7 @@ from p2pstore.control.frames import (
 from p2pstore.control.paths import is_household, is_private, socket_paths
 from p2pstore.errors import Malformed
 from p2pstore.limits import CONTROL_API_PIECE_BYTES, CONTROL_API_UPLOAD_WINDOW
+from p2pstore.packing import Buffer
 
 CONNECT_TIMEOUT_S: Final = 5.0
 """A daemon that does not say hello for so long hangs; an idle one answers in under 1 ms."""
@@ -57,6 +60,7 @@ class Client:
         self._decoder = decoder
         self._heard = heard
         self._next_id = 1
+        self._sending = threading.Lock()
 
     @classmethod
     def connect(cls, home: Path, *, timeout_s: float = CONNECT_TIMEOUT_S) -> Client:
@@ -112,6 +116,19 @@ class Client:
     def close(self) -> None:
         """Hang up."""
         self._socket.close()
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the connection is open and nothing is to be heard on it, as it must be between two requests."""
+        if self._socket.fileno() < 0:
+            return False
+        ready, _, _ = select.select([self._socket], [], [], 0)
+        return not ready
+
+    def cancel(self) -> None:
+        """Ask for an early end of the request under way, which then fails with "cancelled". Any thread may call it."""
+        with suppress(OSError):  # gone: then the request ends anyway
+            self._send(Cancel(self._next_id - 1), None)
 
     def detach(self) -> tuple[socket.socket, list[Message]]:
         """Give up the connection between two requests: the socket, and what was heard but not asked for."""
@@ -195,6 +212,16 @@ class Client:
         except ConnectionError:
             raise faults.went_away() from None
 
+    def upload(self, op: str, args: Mapping[str, Any] | None = None) -> Upload:
+        """Begin a request whose bytes the caller hands over piece by piece. No other request until it has ended."""
+        call_id = self._next_id
+        self._next_id += 1
+        try:
+            self._send(Request(call_id, op, dict(args or {})), None)
+        except ConnectionError:
+            raise faults.went_away() from None
+        return Upload(self, call_id)
+
     def _readable_first(self, upload: int, credit: int, deadline: float | None) -> bool:
         """Wait for bytes to send or words from the daemon; True when bytes may be sent and it said nothing."""
         wanted: list[Any] = [self._socket, upload] if credit else [self._socket]
@@ -204,8 +231,9 @@ class Client:
         return self._socket not in ready
 
     def _send(self, message: Message, deadline: float | None) -> None:
-        self._socket.settimeout(self._left_s(deadline))
-        self._socket.sendall(encode(message))
+        with self._sending:
+            self._socket.settimeout(self._left_s(deadline))
+            self._socket.sendall(encode(message))
 
     def _next_message(self, deadline: float | None) -> Message:
         while not self._heard:
@@ -235,3 +263,73 @@ class Client:
                     return
         except (OSError, Malformed):  # gone, too slow, or interrupted within a frame: hanging up cancels as well
             self.close()
+
+
+class Upload:
+    """A request whose bytes come piece by piece. It ends with `finish` or `abandon`; nothing is stored before."""
+
+    def __init__(self, client: Client, call_id: int) -> None:
+        self._client = client
+        self._id = call_id
+        self._credit = CONTROL_API_UPLOAD_WINDOW
+        self._ended = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether the daemon has said its last word, or was given up."""
+        return self._ended
+
+    def write(self, data: Buffer) -> None:
+        """Send bytes; waits while the daemon has its hands full.
+
+        Raises:
+            Failure: the daemon's reply, or "daemon-gone"; the request has ended.
+        """
+        view = memoryview(data).cast("B")
+        for start in range(0, len(view), CONTROL_API_PIECE_BYTES):
+            while not self._credit:
+                self._hear(None)
+            self._credit -= 1
+            self._say(Data(self._id, bytes(view[start : start + CONTROL_API_PIECE_BYTES])))
+
+    def finish(self, *, on_item: Callable[[Any], object] | None = None) -> Any:
+        """Those were all bytes: the result. Raises Failure as `write` does."""
+        self._say(End(self._id))
+        while True:
+            result = self._hear(on_item)
+            if self.ended:
+                return result
+
+    def abandon(self) -> None:
+        """Give up; the daemon forgets what came. Fine if it has ended."""
+        if not self._ended:
+            self._ended = True
+            self._client._stop(self._id)
+
+    def _say(self, message: Data | End) -> None:
+        try:
+            self._client._send(message, None)
+        except ConnectionError:
+            self._ended = True
+            raise faults.went_away() from None
+
+    def _hear(self, on_item: Callable[[Any], object] | None) -> Any:
+        """Take one message; the result's value if it is that."""
+        try:
+            message = self._client._next_message(None)
+        except ConnectionError:
+            self._ended = True
+            raise faults.went_away() from None
+        match message:
+            case Item(id=self._id, value=value):
+                if on_item is not None:
+                    on_item(value)
+            case Want(id=self._id, pieces=pieces):
+                self._credit += pieces
+            case Result(id=self._id, value=value):
+                self._ended = True
+                return value
+            case Failed(id=self._id, fault=fault):
+                self._ended = True
+                raise Failure(fault)
+        return None
