@@ -147,7 +147,8 @@ class Group:
             if segment.end + record_bytes <= self._pack_bytes_max:
                 return segment
         elif self._active is not None:
-            start = align_group(self._active.length)
+            # a pack may be shorter than its header after a power cut; its records start behind it all the same
+            start = max(PACK_HEADER_BYTES, align_group(self._active.length))
             if start + record_bytes <= self._pack_bytes_max:
                 self.segments.append(Segment(self._active.pack, new=False, start=start, end=start))
                 return self.segments[-1]

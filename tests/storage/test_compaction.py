@@ -6,15 +6,18 @@ from contextlib import suppress
 
 import pytest
 import trio
+from blake3 import blake3
 from trio.testing import MockClock
 
 from p2pstore.errors import NoSpace
 from p2pstore.limits import KIB
 from p2pstore.storage import compaction
-from p2pstore.storage.entries import StoredShard
+from p2pstore.storage.entries import NO_PACK, Drop, Put, ShardState, StoredShard
+from p2pstore.storage.index import Index
 from p2pstore.storage.packs import pack_name
 from p2pstore.storage.store import ShardStore
-from tests.storage.houses import Machine, holds_right_bytes, put, shard_id
+from tests.storage.houses import Machine, header_of, holds_right_bytes, payload_of, put, shard_id
+from tests.storage.test_recovery import is_held, new_disk, open_shelf, put_all, rebuild
 
 SIZE = 5000
 COUNT = 120
@@ -137,3 +140,63 @@ async def test_a_full_disk_stops_compaction_and_nothing_else(autojump_clock: Moc
         machine.disk.capacity_bytes = None
         receipt = await put(store, 99, SIZE)
         assert isinstance(receipt, StoredShard)
+
+
+def test_a_drop_that_was_forgotten_stays_dropped_when_power_and_index_are_lost() -> None:
+    for seed in range(20):
+        disk = new_disk(seed)
+        shelf = open_shelf(disk)
+        put_all(shelf, 1)
+        shelf.close_pack(1)
+        shelf.commit([Drop(shard_id(1))])
+        shelf.close_pack(2)
+        put_all(shelf, 3)
+        for pack in (1, 2):
+            while moves := compaction.read_batch(shelf, pack):
+                assert shelf.commit(moves) == [None] * len(moves)
+            shelf.remove_pack(pack)
+        entry = shelf.index.find(shard_id(1))
+        assert entry is not None
+        assert (entry.state, entry.pack) == (ShardState.DROPPED, NO_PACK), "the drop was forgotten"
+        disk.restart(power_cut=True)
+        Index.remove(disk)
+        shelf = open_shelf(disk)
+        assert not is_held(shelf, 1)
+        assert is_held(shelf, 3)
+
+
+def test_a_put_in_the_same_group_as_the_move_of_its_drop_counts() -> None:
+    disk = new_disk()
+    shelf = open_shelf(disk)
+    put_all(shelf, 1)
+    shelf.close_pack(1)
+    shelf.commit([Drop(shard_id(1))])
+    shelf.close_pack(2)
+    put_all(shelf, 3)
+    for move in compaction.read_batch(shelf, 1):
+        shelf.commit([move])
+    shelf.remove_pack(1)
+    (move,) = compaction.read_batch(shelf, 2)
+    assert move.forgotten
+    payload = payload_of(1)
+    shelf.commit([move, Put(shard_id(1), header_of(1), payload, blake3(payload).digest()), move])
+    assert is_held(shelf, 1)
+    shelf.remove_pack(2)
+    assert is_held(shelf, 1)
+    rebuild(disk, shelf)
+    assert is_held(shelf, 1)
+    before = shelf.index.packs()
+    shelf.index.recount_packs()
+    assert shelf.index.packs() == before
+
+
+def test_a_second_put_in_the_same_group_as_a_move_gets_the_old_receipt() -> None:
+    disk = new_disk()
+    shelf = open_shelf(disk)
+    put_all(shelf, 1)
+    shelf.close_pack(1)
+    (move,) = compaction.read_batch(shelf, 1)
+    payload = payload_of(1)
+    told = shelf.commit([move, Put(shard_id(1), header_of(1), payload, blake3(payload).digest())])
+    assert told == [None, StoredShard(shelf.key.store, 1)]
+    assert is_held(shelf, 1)

@@ -366,6 +366,24 @@ def test_two_shards_with_one_stamp_are_both_kept() -> None:
     assert len(shelf.index.after(0, 9)) == 2
 
 
+@pytest.mark.parametrize("size", [0, 1, 4095, 4096])
+@pytest.mark.parametrize("index_lost", [False, True])
+def test_a_pack_that_is_no_longer_than_its_header_takes_records_that_are_found_again(
+    size: int, index_lost: bool
+) -> None:
+    disk = new_disk()
+    shelf = open_shelf(disk)
+    put_all(shelf, 1)
+    shelf.close()
+    if index_lost:
+        without_index(disk)
+    disk.open(pack_name(1)).truncate(size)
+    shelf = open_shelf(disk)
+    put_all(shelf, 2)
+    without_index(disk)
+    assert is_held(open_shelf(disk), 2)
+
+
 def test_a_rolled_back_disk_is_a_sound_store_of_that_time() -> None:
     disk = new_disk()
     shelf = open_shelf(disk)
