@@ -245,6 +245,10 @@ class ShardStore:
         """Return after the next group commit, whatever it changed."""
         await self._changed.wait()
 
+    async def wait_change(self) -> None:
+        """Return after the next group commit, whatever it changed."""
+        await self._changed.wait()
+
     async def wait_changes(self, epoch: bytes, counter: int) -> None:
         """Return when there is a change after `counter`, or `epoch` is over: at once, or when it comes to that."""
         await trio.lowlevel.checkpoint()
