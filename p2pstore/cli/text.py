@@ -65,6 +65,11 @@ def shown(name: bytes) -> str:
     return "".join(_escape(c) for c in text)
 
 
+def printable(line: str) -> str:
+    """A line of text that is safe on a terminal: all but tabs escaped that is not printable."""
+    return "".join(c if c == "\t" else _escape(c) for c in line)
+
+
 def _escape(character: str) -> str:
     if character.isprintable() or character in _KEPT:
         return character

@@ -60,8 +60,8 @@ def global_options(*, hidden: bool) -> list[click.Parameter]:
     ]
 
 
-class Verb(click.Command):
-    """A verb: takes the global options as well, and returns its exit code."""
+class _TakesGlobals(click.Command):
+    """A command that takes the global options as well."""
 
     _shared: list[click.Parameter] | None = None
 
@@ -89,3 +89,12 @@ class Verb(click.Command):
         """Where to read about the options that all verbs share."""
         super().format_epilog(ctx, formatter)
         formatter.write("\nGlobal options (--home --json --plain --yes --timeout ...): p2pstore --help\n")
+
+
+class Verb(_TakesGlobals):
+    """A verb: takes the global options as well, and returns its exit code."""
+
+
+class VerbGroup(_TakesGlobals, click.Group):
+    """A verb of several parts, such as `peers rename`; each part is a `Verb`. With `invoke_without_command=True` it is
+    a verb by itself, too."""

@@ -28,6 +28,7 @@ from p2pstore.pipeline.erasure.kernels import kernel_name
 from p2pstore.pipeline.manifest import Page, open_page
 from p2pstore.placement.levels import Level, commit_level
 from p2pstore.seams.local_files import LocalEntry, Unreadable
+from p2pstore.services.addresses import Addresses
 from p2pstore.services.destinations import There, landing
 from p2pstore.services.enrolment import EnrolmentListener, Invitation
 from p2pstore.services.exporter import Destination
@@ -64,6 +65,7 @@ class Operations:
         self._settings = settings
         self._address = address
         self._enrolment = enrolment
+        self._addresses = Addresses(node.ledger)
         self._verdicts = node.verdicts
         self._version = version
         self._shut_down = shut_down
@@ -355,13 +357,15 @@ class Operations:
             items: list[tuple[Path, Item]] = []
             for value in _array(call, "sources"):
                 path = _split(value)
-                item = await node.ledger.resolve(path)
-                if item is None:
-                    transfer.failed.append(Failed(_shown(path), PathFault("not-found", path)))
-                elif item.kind is Kind.FOLDER and not recursive:
+                try:
+                    found = await self._addresses.find(path)
+                except PathFault as error:
+                    transfer.failed.append(Failed(_shown(path), error))
+                    continue
+                if found.item.kind is Kind.FOLDER and not recursive:
                     transfer.failed.append(Failed(_shown(path), PathFault("is-a-folder", path)))
                 else:
-                    items.append((path, item))
+                    items.append((found.path, found.item))
             if items:
                 wanted = await self._landings(items, local, into=into)
                 await node.exporter.get_all(wanted, transfer)
@@ -430,10 +434,8 @@ class Operations:
     # --- the tree -------------------------------------------------------------------------------------------------
 
     async def _item(self, path: Path) -> Item:
-        item = await self._node.ledger.resolve(path)
-        if item is None:
-            raise not_found(_shown(path))
-        return item
+        """What is at `path`, which may name a version."""
+        return (await self._addresses.find(path)).item
 
     async def ls(self, call: Call) -> dict[str, Any]:
         """Stream a folder's entries, or the one entry of a file."""
@@ -461,10 +463,13 @@ class Operations:
         """Stream everything below a folder."""
         path = _path(call, "path")
         depth = call.args.get("depth")
-        await self._folder(path)
+        start = await self._addresses.find(path)
+        if start.item.kind is not Kind.FOLDER:
+            raise not_a_folder(_shown(path))
+        path = start.path
         page: list[dict[str, Any]] = []
         count = 0
-        async for below, item in self._node.ledger.walk(path):
+        async for below, item in self._node.ledger.walk(path, at=start.item.at):
             if depth is not None and len(below) - len(path) > depth:
                 continue
             page.append({"path": _shown(below), **_entry(item)})
@@ -475,12 +480,6 @@ class Operations:
         if page:
             await call.emit({"entries": page})
         return {"entries": count}
-
-    async def _folder(self, path: Path) -> Item:
-        item = await self._item(path)
-        if item.kind is not Kind.FOLDER:
-            raise not_a_folder(_shown(path))
-        return item
 
     async def mkdir(self, call: Call) -> dict[str, Any]:
         """Make a folder."""

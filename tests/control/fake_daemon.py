@@ -16,6 +16,7 @@ from p2pstore.control import faults
 from p2pstore.control.faults import Failure, Fault
 from p2pstore.control.paths import HOUSEHOLD_FILE, socket_path
 from p2pstore.control.server import Call, ControlServer, Op
+from tests.control.fake_history import FakeHistory
 
 PIECE = 1000
 PEER = {
@@ -75,6 +76,7 @@ class FakeDaemon:
         )
         ops: dict[str, Op] = {name: self._noted(name, getattr(self, f"op_{name}")) for name in names}
         ops["invite.wait"] = self._noted("invite.wait", self.op_invite_wait)
+        ops |= {name: self._noted(name, op) for name, op in FakeHistory().handlers().items()}
         return ops
 
     def _noted(self, name: str, op: Op) -> Op:
