@@ -115,6 +115,7 @@ class Operations:
             "household": node.membership.roster.name,
             "network_id": node.membership.network_id.hex(),
             "role": me.role if me else "removed",
+            "restoring": node.membership.recovery_peer in node.network.linked_peers(),
             "site": me.site if me else self._settings.site,
             "version": self._version,
             "since": self._started_wall_s,
@@ -179,7 +180,7 @@ class Operations:
     async def doctor(self, call: Call) -> dict[str, Any]:
         """Checks with what helps; rebuilds the index of shards when asked to."""
         if call.args.get("rebuild_index") is True:
-            await self._node.store.rebuild_index()
+            await self._node.store.have_index_rebuilt()
             await self._node.ledger.rebuild_index()
         return {"checks": await examine(self._node), "kernel": kernel_name()}
 

@@ -22,6 +22,12 @@ PART_PREFIX: Final = b".p2pstore-"
 """Unfinished downloads carry this prefix; a scan for upload passes them over."""
 
 
+HOLE_BYTES: Final = 64 * 1024
+"""Blocks of zeros of this size are not written; smaller holes save less than they cost in extents."""
+
+_HOLE: Final = bytes(HOLE_BYTES)
+
+
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
     """What tells that a file is still the one that was opened."""
@@ -89,13 +95,22 @@ class RealPartFile:
         self._open = True
 
     def write(self, offset: int, data: Buffer) -> None:
-        """Write `data` at `offset`; runs of zeros of a whole block stay holes where the file system can."""
+        """Write `data` at `offset`; blocks of zeros stay holes, so a sparse file comes back sparse."""
         view = memoryview(data)
+        start = 0
         with _no_space():
-            while view:
-                count = os.pwrite(self._descriptor, view, offset)
-                view = view[count:]
-                offset += count
+            for position in range(0, len(view), HOLE_BYTES):
+                block = view[position : position + HOLE_BYTES]
+                if block[0] == 0 and bytes(block) == _HOLE:
+                    self._write_all(offset + start, view[start:position])
+                    start = position + HOLE_BYTES
+            self._write_all(offset + start, view[start:])
+
+    def _write_all(self, offset: int, view: memoryview) -> None:
+        while view:
+            count = os.pwrite(self._descriptor, view, offset)
+            view = view[count:]
+            offset += count
 
     def publish(self, *, size: int, mode: int, mtime_ns: int) -> None:
         """Give the file its size, mode, time and name."""

@@ -18,7 +18,7 @@ from p2pstore.ids import ChunkId, EncodingId, PeerId, ShardId
 from p2pstore.limits import CHUNK_BYTES_MAX
 from p2pstore.pipeline.sealing import KeysByGeneration
 from p2pstore.pipeline.shard import Shard, verify_payload
-from p2pstore.pipeline.stripe import EncodedShard, decode_chunk, rebuild_shards
+from p2pstore.pipeline.stripe import EncodedShard, decode_chunk, lying_shards, rebuild_shards
 from p2pstore.seams.clock import Clock
 from p2pstore.seams.workers import Workers
 from p2pstore.services.budget import ByteBudget
@@ -32,6 +32,9 @@ HEDGE_AFTER_S: Final = 0.5
 
 DECODE_COST_S_PER_BYTE: Final = 0.6e-9
 """CPU seconds to verify, decode and open a byte (docs/measurements.md: pipeline)."""
+
+EXTRA_TO_FIND_A_LIAR: Final = 2
+"""Shards beyond k with which Reed-Solomon locates one that is wrong (pipeline/erasure/salvage.py)."""
 
 CHUNKS_AHEAD_MAX: Final = 32
 """Chunks fetched ahead of the one that is delivered; the byte budget bounds them more tightly when they are large."""
@@ -223,6 +226,7 @@ class _StripeReader(Generic[T]):
         self._running = 0
         self._news = trio.Event()
         self._asked_everybody = False
+        self._extra = 0
 
     def _order(self, holders: Mapping[PeerId, Sequence[int]]) -> list[tuple[PeerId, int]]:
         """Whom to ask for what, best last: ours, then data shards of those who answer, then parity, then the silent."""
@@ -261,14 +265,21 @@ class _StripeReader(Generic[T]):
     async def _drive(self, nursery: trio.Nursery) -> T:
         needed = self._stripe.needed
         while True:
+            needed = self._stripe.needed + self._extra
             while len(self._good) + self._running < needed and self._start_next(nursery):
                 pass
             if len(self._good) >= needed:
                 outcome = await self._work()
-                if not isinstance(outcome, _BadShards):
+                if isinstance(outcome, _BadShards):
+                    for index in outcome.indices:
+                        del self._good[index]
+                elif isinstance(outcome, _Contradiction):
+                    # every shard has the hash that its header says, and yet they make nothing: somebody lies
+                    if self._extra:
+                        raise Corrupt("shards that contradict each other, and none can be told from the rest")
+                    self._extra = EXTRA_TO_FIND_A_LIAR
+                else:
                     return outcome
-                for index in outcome.indices:
-                    del self._good[index]
                 continue
             if not self._running:
                 if await self._learn_more_holders():
@@ -302,8 +313,13 @@ class _StripeReader(Generic[T]):
             self._news.set()
             self._news = trio.Event()
 
-    async def _work(self) -> T | _BadShards:
-        chosen = [fetched for _, fetched in sorted(self._good.items())[: self._stripe.needed]]
+    async def _work(self) -> T | _BadShards | _Contradiction:
+        wanted = self._stripe.needed + self._extra
+        chosen = [fetched for _, fetched in sorted(self._good.items())[:wanted]]
+        if self._extra:
+            outcome = await self._d._workers.run(_find_liars, chosen, cost_s=2 * self._cost_s)
+            self._extra = 0 if isinstance(outcome, _BadShards) and outcome.indices else self._extra
+            return outcome
         return await self._d._workers.run(_verify_and_do, chosen, self._job, cost_s=self._cost_s)
 
     async def _learn_more_holders(self) -> bool:
@@ -333,12 +349,15 @@ class _BadShards:
     indices: tuple[int, ...]
 
 
-def _verify_and_do(fetched: Sequence[FetchedShard], job: Callable[[Sequence[Shard]], T]) -> T | _BadShards:
-    """One worker job: verify the payloads, then decode or rebuild.
+@dataclass(frozen=True, slots=True)
+class _Contradiction:
+    """Every shard is what its header says, and yet they do not make the chunk."""
 
-    Raises:
-        Corrupt: every shard is what its header says, and yet they do not make the chunk.
-    """
+
+def _verify_and_do(
+    fetched: Sequence[FetchedShard], job: Callable[[Sequence[Shard]], T]
+) -> T | _BadShards | _Contradiction:
+    """One worker job: verify the payloads, then decode or rebuild."""
     bad = []
     for shard in fetched:
         try:
@@ -349,8 +368,17 @@ def _verify_and_do(fetched: Sequence[FetchedShard], job: Callable[[Sequence[Shar
         return _BadShards(tuple(bad))
     try:
         return job([Shard(shard.header, shard.payload) for shard in fetched])
-    except (Forged, Malformed) as error:
-        raise Corrupt(f"shards that do not make the chunk: {error}") from error
+    except (Forged, Malformed):
+        return _Contradiction()
+
+
+def _find_liars(fetched: Sequence[FetchedShard]) -> _BadShards | _Contradiction:
+    """One worker job: the code itself says which shards contradict the rest, given two more than k."""
+    try:
+        liars = lying_shards([Shard(shard.header, shard.payload) for shard in fetched])
+    except (Forged, Malformed, Corrupt, TooFewShards):
+        return _Contradiction()
+    return _BadShards(tuple(liars)) if liars else _Contradiction()
 
 
 def _decode(chunk: ChunkId, keys_of: KeysByGeneration, shards: Sequence[Shard]) -> memoryview:

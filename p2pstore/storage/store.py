@@ -245,14 +245,18 @@ class ShardStore:
         """Return after the next group commit, whatever it changed."""
         await self._changed.wait()
 
-    async def wait_change(self) -> None:
-        """Return after the next group commit, whatever it changed."""
-        await self._changed.wait()
-
     async def wait_changes(self, epoch: bytes, counter: int) -> None:
         """Return when there is a change after `counter`, or `epoch` is over: at once, or when it comes to that."""
         await trio.lowlevel.checkpoint()
         while self.epoch == epoch and self._shelf.last_change <= counter:
+            await self._changed.wait()
+
+    async def have_index_rebuilt(self) -> None:
+        """Ask the running committer for what `rebuild_index` does, and wait for it."""
+        epoch = self.epoch
+        self._shelf.index_damaged = True
+        self._queue.wake()
+        while self.epoch == epoch and not self._shelf.asleep:
             await self._changed.wait()
 
     async def rebuild_index(self) -> RecoveryReport:
