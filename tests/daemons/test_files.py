@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import stat
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -180,3 +182,40 @@ def test_a_failed_get_leaves_nothing_behind(six: list[Machine], folder: Path) ->
     assert p2p(six[0].home, "get", "/absent", str(folder / "f")).code == 4
     assert (folder / "f").read_bytes() == b"keep me"
     assert sorted(path.name for path in folder.iterdir()) == ["f"]
+
+
+def test_a_file_that_does_not_hold_still_is_refused_with_a_reason(six: list[Machine], folder: Path) -> None:
+    path = folder / "log"
+    path.write_bytes(content(40_000_000))
+    stop = threading.Event()
+
+    def scribble() -> None:
+        with path.open("ab") as file:
+            while not stop.is_set():
+                file.write(b"one more line\n")
+                file.flush()
+                time.sleep(0.001)
+
+    writer = threading.Thread(target=scribble)
+    writer.start()
+    try:
+        put = p2p(six[0].home, "put", str(path), "/log", "--json")
+    finally:
+        stop.set()
+        writer.join()
+    assert put.code == 3
+    assert "changed" in put.json["failed"][0]["what"] + put.json["failed"][0]["why"]
+    assert p2p(six[0].home, "cat", "/log").code == 4
+    assert p2p(six[0].home, "put", str(path), "/log").code == 0
+    assert p2p(six[1].home, "cat", "/log").out == path.read_bytes()
+
+
+def test_a_sparse_file_comes_back_sparse(six: list[Machine], folder: Path) -> None:
+    path = folder / "sparse"
+    with path.open("wb") as file:
+        file.seek(60_000_000)
+        file.write(b"end")
+    assert p2p(six[0].home, "put", str(path), "/sparse").code == 0
+    assert p2p(six[1].home, "get", "/sparse", str(folder / "back")).code == 0
+    assert (folder / "back").read_bytes() == path.read_bytes()
+    assert (folder / "back").stat().st_blocks * 512 < 2_000_000
