@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -637,29 +638,45 @@ class Operations:
 
 
 class _ClientBytes:
-    """Bytes that a client streams, as a source: worker jobs ask, the event loop receives."""
+    """Bytes that a client streams, as a source: the event loop gathers them, worker jobs read them."""
 
     size_hint = 8 * MIB
 
     def __init__(self, call: Call) -> None:
         self._call = call
-        self._left = memoryview(b"")
+        self._pieces: deque[memoryview] = deque()
+        self._gathered = 0
         self._ended = False
 
+    async def gather(self, count: int) -> None:
+        """Receive until `count` bytes wait here, or the client is done."""
+        while self._gathered < count and not self._ended:
+            await self._receive()
+
+    async def _receive(self) -> None:
+        piece = await self._call.receive()
+        if piece is None:
+            self._ended = True
+        elif piece:
+            self._pieces.append(memoryview(piece))
+            self._gathered += len(piece)
+
     def read_into(self, buffer: memoryview) -> int:
-        """Called in a worker thread: fetches from the event loop until `buffer` is full or the client is done."""
+        """Called in a worker thread: fills `buffer`, or less at the end. Waits for what was not gathered."""
         filled = 0
-        while filled < len(buffer) and not self._ended:
-            if not self._left:
-                piece = trio.from_thread.run(self._call.receive)
-                if piece is None:
-                    self._ended = True
+        while filled < len(buffer):
+            if not self._pieces:
+                if self._ended:
                     break
-                self._left = memoryview(piece)
-            count = min(len(self._left), len(buffer) - filled)
-            buffer[filled : filled + count] = self._left[:count]
-            self._left = self._left[count:]
+                trio.from_thread.run(self._receive)
+                continue
+            piece = self._pieces.popleft()
+            count = min(len(piece), len(buffer) - filled)
+            buffer[filled : filled + count] = piece[:count]
+            if count < len(piece):
+                self._pieces.appendleft(piece[count:])
             filled += count
+        self._gathered -= filled
         return filled
 
     def unchanged(self) -> bool:

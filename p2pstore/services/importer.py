@@ -28,7 +28,7 @@ from p2pstore.placement.promise import Promise
 from p2pstore.seams.local_files import LocalEntry, LocalFiles, OpenSource, Unreadable
 from p2pstore.seams.workers import Workers
 from p2pstore.services.transfers import Failed, Transfer
-from p2pstore.services.upload import ByteSource, ChangedWhileRead, StoredContent, Uploader
+from p2pstore.services.upload import ByteSource, ChangedWhileRead, LiveSource, StoredContent, Uploader
 
 BATCH_ENTRIES: Final = 256
 """Entries walked, read and committed in one go: a worker hop and a group commit are shared by so many."""
@@ -254,6 +254,8 @@ class Importer:
             ChangedWhileRead, NotPlaced, PathFault: nothing was committed.
         """
         expected = () if exclusive else None
+        if isinstance(source, LiveSource):
+            await source.gather(INLINE_BYTES_MAX + 1)
         begun = _Begun(source, await self._workers.run(_first_bytes, source))
         if begun.is_all:
             if not await self._workers.run(source.unchanged):
@@ -297,6 +299,11 @@ class _Begun:
         buffer[:count] = self._left[:count]
         self._left = self._left[count:]
         return count + self._source.read_into(buffer[count:])
+
+    async def gather(self, count: int) -> None:
+        """As the source does."""
+        if isinstance(self._source, LiveSource):
+            await self._source.gather(count - len(self._left))
 
     def unchanged(self) -> bool:
         """As the source says."""

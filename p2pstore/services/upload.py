@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 import trio
 
@@ -58,6 +58,17 @@ class ByteSource(Protocol):
 
     def unchanged(self) -> bool:
         """Whether all that was read belongs to one moment."""
+        ...
+
+
+@runtime_checkable
+class LiveSource(ByteSource, Protocol):
+    """A source whose bytes come from somebody, who may take long: they are gathered before a worker reads them, for a
+    worker that waits for a person is missing everywhere else."""
+
+    async def gather(self, count: int) -> None:
+        """Return when `read_into` of so many bytes needs to wait for nobody. A worker that reads more than was gathered
+        does wait."""
         ...
 
 
@@ -170,6 +181,8 @@ class Uploader:
                 number = 0
                 final = False
                 while not final:
+                    if isinstance(source, LiveSource):
+                        await source.gather(_room(source, rest) - len(rest))
                     block = await self._workers.run(
                         _read_and_cut, source, rest, keys.dedupe, cost_s=READ_BYTES * ENCODE_COST_S_PER_BYTE / 4
                     )
@@ -244,12 +257,16 @@ def _cost(plain: memoryview) -> int:
     return 3 * len(plain)
 
 
+def _room(source: ByteSource, rest: memoryview) -> int:
+    """The bytes of a block that begins with `rest`."""
+    if not rest:
+        return min(max(READ_BYTES, CHUNK_BYTES_MAX), max(source.size_hint, 64 * KIB) + 1)
+    return max(READ_BYTES, len(rest) + CHUNK_BYTES_MAX)
+
+
 def _read_and_cut(source: ByteSource, rest: memoryview, dedupe_key: bytes) -> _Block:
     """Read on after `rest`, which the last block left undecided, and cut what is decided."""
-    room = max(READ_BYTES, len(rest) + CHUNK_BYTES_MAX)
-    if not rest:
-        room = min(room, max(source.size_hint, 64 * KIB) + 1)
-    buffer = bytearray(room)
+    buffer = bytearray(_room(source, rest))
     buffer[: len(rest)] = rest
     view = memoryview(buffer)
     filled = len(rest) + source.read_into(view[len(rest) :])
