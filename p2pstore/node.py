@@ -47,7 +47,10 @@ from p2pstore.services.owed import OwedStripes
 from p2pstore.services.placer import Placer
 from p2pstore.services.placing import Placing
 from p2pstore.services.shards import ShardClient, ShardServer
+from p2pstore.services.recovery_door import ReadOnly
+from p2pstore.services.repairer import Repairer
 from p2pstore.services.transfers import Transfers
+from p2pstore.services.silences import Silences
 from p2pstore.services.upload import Uploader
 from p2pstore.services.verdict import VerdictService
 from p2pstore.storage.store import ShardStore
@@ -205,11 +208,30 @@ class Node:
         )
         self.transfers = Transfers(seams.clock)
         self.verdicts = VerdictService(
-            membership=membership, ledger=ledger, catalog=self.catalog, liveness=self.liveness, clock=seams.clock
+            membership=membership,
+            ledger=ledger,
+            catalog=self.catalog,
+            liveness=self.liveness,
+            silences=self.silences,
+            clock=seams.clock,
         )
         self._owed = owed
 
     @classmethod
+        self.silences = Silences(
+            clock=seams.clock, ledger=ledger, liveness=self.liveness, membership=membership
+        )
+        self.repairer = Repairer(
+            membership=membership,
+            ledger=ledger,
+            store=store,
+            silences=self.silences,
+            liveness=self.liveness,
+            shards=self.shards,
+            placing=self.placing,
+            downloader=self.downloader,
+            clock=seams.clock,
+        )
     async def open(
         cls,
         seams: Seams,
@@ -284,11 +306,13 @@ class Node:
                     self.metadata_sync.run,
                     self.placer.run,
                     self._follow_roster,
+                await nursery.start(self.silences.run)
                 ):
                     nursery.start_soon(service)
                 task_status.started()
         finally:
             with trio.CancelScope(shield=True):
+                    self.repairer.run,
                 await self._owed.close()
                 await self.store.close()
                 await self.ledger.close()

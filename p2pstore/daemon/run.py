@@ -22,6 +22,7 @@ from p2pstore.daemon.operations import Operations
 from p2pstore.daemon.operations_api import ProgramOperations
 from p2pstore.daemon.operations_feed import Feed
 from p2pstore.daemon.operations_history import HistoryOperations
+from p2pstore.daemon.operations_safety import SafetyOperations
 from p2pstore.daemon.setup import ENROLMENT_PORT_OFFSET, decode_roster
 from p2pstore.edges.beacon import MulticastBeacon, loopback_interfaces
 from p2pstore.edges.clock import RealClock
@@ -155,6 +156,8 @@ async def _run(home: Home, settings: Settings, port: int | None, listen: str | N
         await membership.announce(
             Endpoints(
                 control=tuple(addresses),
+    handlers |= HistoryOperations(node).handlers()
+    handlers |= SafetyOperations(node).handlers()
     handlers |= HistoryOperations(node).handlers()
                 bulk=tuple(_with_port(address, base + 1) for address in addresses),
                 datagram=tuple(addresses),

@@ -8,10 +8,13 @@ from typing import Final, Self
 
 import trio
 
-from p2pstore.ids import EntryId
+from p2pstore.ids import EncodingId, EntryId
 
 FOLDERS_MAX: Final = 256
 """Folders that one piece of news names; beyond it, "many": whoever shows a listing reads it again anyway."""
+
+LOST_MAX: Final = 4096
+"""Stripes that one piece of news names as having lost a shard; beyond it, "many"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,7 @@ class Change:
         holdings: somebody's inventory changed.
         statements: the roster's statements changed.
         folders: folders whose listing may differ; None for more than FOLDERS_MAX.
+        lost: stripes of which an inventory lost a shard; None for more than LOST_MAX.
     """
 
     own: bool = False
@@ -31,6 +35,7 @@ class Change:
     holdings: bool = False
     statements: bool = False
     folders: frozenset[EntryId] | None = frozenset()
+    lost: frozenset[EncodingId] | None = frozenset()
 
     def join(self, other: Change) -> Change:
         """Both at once."""
@@ -39,12 +44,18 @@ class Change:
             folders = self.folders | other.folders
             if len(folders) > FOLDERS_MAX:
                 folders = None
+        lost: frozenset[EncodingId] | None = None
+        if self.lost is not None and other.lost is not None:
+            lost = self.lost | other.lost
+            if len(lost) > LOST_MAX:
+                lost = None
         return Change(
             self.own or other.own,
             self.remote or other.remote,
             self.holdings or other.holdings,
             self.statements or other.statements,
             folders,
+            lost,
         )
 
 

@@ -431,7 +431,12 @@ class Ledger(Questions):
                 self._store.database, peer, store, epoch=epoch, after=after, upto=upto, changes=changes, now_ms=now_ms
             )
 
-        return await self._submit(work, len(changes) + 1, lambda taken: Change(holdings=taken and bool(changes)))
+        lost = frozenset(change.encoding for change in changes if not change.held)
+
+        def news(taken: bool) -> Change:
+            return Change(holdings=taken and bool(changes), lost=lost if taken else frozenset())
+
+        return await self._submit(work, len(changes) + 1, news)
 
     async def drop_store(self, peer: PeerId, store: StoreId) -> None:
         """Forget the holdings of a store that is gone for good."""

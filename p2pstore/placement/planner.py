@@ -6,7 +6,7 @@ shards of a stripe (docs/decisions/0003).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from p2pstore.ids import PeerId
@@ -75,6 +75,8 @@ def extend_stripe(
     held: Mapping[PeerId, Sequence[int]],
     ranked: Sequence[PeerId],
     promise: Promise,
+    *,
+    avoid: Collection[int] = (),
 ) -> list[tuple[PeerId, int]]:
     """Which shards to add, and where, so that a stripe that lost its way keeps its promise after all.
 
@@ -86,6 +88,7 @@ def extend_stripe(
         held: indices already receipted, per machine.
         ranked: machines that can take a shard now, best first.
         promise: what must be survived.
+        avoid: rows to make only when no other are left: somebody silent may bring them back.
 
     Returns:
         (machine, index) in the order to be placed; [] when the promise already holds or nothing can be added. It may
@@ -94,6 +97,7 @@ def extend_stripe(
     counts: dict[PeerId, list[int]] = {peer: sorted(indices) for peer, indices in sorted(held.items())}
     taken = {index for indices in counts.values() for index in indices}
     free = [index for index in range(needed + MOTHER_PARITY) if index not in taken]
+    free.sort(key=lambda index: index in avoid)
     added: list[tuple[PeerId, int]] = []
     while free and ranked and not stripe_health(needed, counts).keeps(promise):
         peer = min(ranked, key=lambda candidate: (len(counts.get(candidate, ())), ranked.index(candidate)))

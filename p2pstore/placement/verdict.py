@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -44,6 +44,14 @@ class Verdict:
     sentence: str
     counts: Mapping[str, int]
     computed_at_s: float
+
+
+def strongest_promise(words: Iterable[str]) -> Promise:
+    """What a stripe owes of which these promises were stated: the strongest. A word of a newer build counts as
+    any-1."""
+    stated = set(words)
+    known = [each for each in Promise if each.value in stated]
+    return max(known, key=lambda each: each.machines, default=Promise.ANY_1)
 
 
 def stripe_state(health: StripeHealth, promise: Promise) -> State:

@@ -8,6 +8,7 @@ from typing import Final
 
 from p2pstore.ids import ChunkId, EncodingId, PeerId
 from p2pstore.ledger.ledger import Ledger
+from p2pstore.limits import STORE_REPAIR_BELOW
 from p2pstore.metadata.operations import StripeStatement
 from p2pstore.placement.promise import Promise
 from p2pstore.placement.ranking import Candidate
@@ -108,8 +109,10 @@ class Nearby:
         self._find_node = find_node
         self._everybody: tuple[float, list[Candidate]] = (-math.inf, [])
 
-    async def near(self, encoding: EncodingId) -> list[Candidate]:
+    async def near(self, encoding: EncodingId, *, for_repair: bool = False) -> list[Candidate]:
         """Machines that accept shards, this one included if it does; order means nothing."""
+        if for_repair:
+            return await self._near_for_repair(encoding)
         asked_at_s, everybody = self._everybody
         now_s = self._clock.now_s()
         if now_s - asked_at_s < REMEMBERED_S:
@@ -126,6 +129,17 @@ class Nearby:
         if len(answering) <= CANDIDATES_MIN:
             self._everybody = (now_s, willing)
         return willing
+
+    async def _near_for_repair(self, encoding: EncodingId) -> list[Candidate]:
+        """The same, and those that take repairs only; their room is what is left below the rung where they are full."""
+        willing = {candidate.peer: candidate for candidate in await self.near(encoding)}
+        known = self._liveness.known()
+        conditions = {peer: known[peer].condition for peer in self._liveness.answering()}
+        for peer, condition in sorted({**conditions, self._me: self._own_condition()}.items()):
+            room = int(condition.given_bytes * STORE_REPAIR_BELOW) - condition.used_bytes
+            if peer not in willing and room > 0:
+                willing[peer] = Candidate(peer, room)
+        return list(willing.values())
 
     async def machines_at_hand(self) -> list[PeerId]:
         """Machines that a stripe can be planned for, sorted."""

@@ -29,8 +29,9 @@ PATIENCE_S: Final = 0.8
 class Candidates(Protocol):
     """Who could take a shard."""
 
-    async def near(self, encoding: EncodingId) -> list[Candidate]:
-        """Machines that answered lately and accept shards, this one included if it does."""
+    async def near(self, encoding: EncodingId, *, for_repair: bool = False) -> list[Candidate]:
+        """Machines that answered lately and accept shards, this one included if it does; for a repair also those that
+        are too full for anything else."""
         ...
 
 
@@ -46,6 +47,7 @@ class PlacedStripe:
         promise: what it was to survive.
         held: indices per machine.
         failed: machines that did not take theirs.
+        for_repair: stores that are too full for placements take its shards too.
     """
 
     encoding: EncodingId
@@ -55,6 +57,7 @@ class PlacedStripe:
     promise: Promise
     held: dict[PeerId, list[int]] = field(default_factory=dict)
     failed: set[PeerId] = field(default_factory=set)
+    for_repair: bool = False
 
     def health(self) -> StripeHealth:
         """What it survives."""
@@ -74,6 +77,13 @@ class PlacedStripe:
 
 MoreShards = Callable[[Sequence[int]], Awaitable[Sequence[EncodedShard]]]
 """Makes further rows of a stripe."""
+
+Plan = Callable[[PlacedStripe, Sequence[PeerId]], Sequence[tuple[PeerId, int]]]
+"""Which shards to add to a stripe on ranked machines; nothing to leave it at that."""
+
+
+def _keep_promise(placed: PlacedStripe, ranked: Sequence[PeerId]) -> Sequence[tuple[PeerId, int]]:
+    return extend_stripe(placed.needed, placed.held, ranked, placed.promise)
 
 
 class Placing:
@@ -140,12 +150,13 @@ class Placing:
         more: MoreShards,
         *,
         receipted: Callable[[int], None] = lambda _: None,
+        plan: Plan = _keep_promise,
     ) -> None:
-        """Add rows until the promise holds or no machine is left to put them on."""
+        """Add rows until the promise holds, no machine is left to put them on, or `plan` names none."""
         while not placed.safe:
-            near = await self._candidates.near(placed.encoding)
+            near = await self._candidates.near(placed.encoding, for_repair=placed.for_repair)
             ranked = self._rank(placed, near)
-            wave = extend_stripe(placed.needed, placed.held, ranked, placed.promise)
+            wave = plan(placed, ranked)
             if not wave:
                 return
             missing = [index for _, index in wave if index not in shards]
@@ -198,7 +209,7 @@ class Placing:
             with trio.CancelScope() as scope:
                 if peer != self._me:
                     waiting[scope] = peer
-                stored = await self._stored(peer, shard)
+                stored = await self._stored(peer, shard, for_repair=placed.for_repair)
             waiting.pop(scope, None)
             if scope.cancelled_caught or not stored:
                 placed.failed.add(peer)
@@ -214,10 +225,10 @@ class Placing:
             with trio.CancelScope() as watcher:
                 await self._watch(waiting)
 
-    async def _stored(self, peer: PeerId, shard: EncodedShard) -> bool:
+    async def _stored(self, peer: PeerId, shard: EncodedShard, *, for_repair: bool) -> bool:
         """Whether the machine took the shard."""
         try:
-            await self._shards.put(peer, shard.parsed, shard.header, shard.payload)
+            await self._shards.put(peer, shard.parsed, shard.header, shard.payload, for_repair=for_repair)
         except PeerFault:
             return False
         except Unavailable:

@@ -8,12 +8,13 @@ from typing import Final
 from p2pstore.ids import EncodingId, PeerId
 from p2pstore.ledger.ledger import Ledger
 from p2pstore.metadata.operations import StripeStatement
-from p2pstore.placement.promise import Promise, household_promise, stripe_health
-from p2pstore.placement.verdict import GRACE_S, ORDER, PROVEN_WITHIN_S, State, Verdict, sentence_of, stripe_state
+from p2pstore.placement.promise import household_promise, stripe_health
+from p2pstore.placement.verdict import ORDER, State, Verdict, sentence_of, stripe_state, strongest_promise
 from p2pstore.seams.clock import Clock
 from p2pstore.services.catalog import Catalog
 from p2pstore.services.liveness import Liveness
 from p2pstore.services.membership import Membership
+from p2pstore.services.silences import Silences
 
 PAGE_STRIPES: Final = 1000
 """Stripes looked at in one go."""
@@ -29,12 +30,20 @@ class VerdictService:
     """Answers "is my data safe right now?"."""
 
     def __init__(
-        self, *, membership: Membership, ledger: Ledger, catalog: Catalog, liveness: Liveness, clock: Clock
+        self,
+        *,
+        membership: Membership,
+        ledger: Ledger,
+        catalog: Catalog,
+        liveness: Liveness,
+        silences: Silences,
+        clock: Clock,
     ) -> None:
         self._membership = membership
         self._ledger = ledger
         self._catalog = catalog
         self._liveness = liveness
+        self._silences = silences
         self._clock = clock
         self._started_s = clock.now_s()
         self._last: Verdict | None = None
@@ -73,28 +82,21 @@ class VerdictService:
     async def _states(
         self, statements: Sequence[StripeStatement], counted: Mapping[PeerId, bool]
     ) -> list[State]:
-        by_encoding = {statement.encoding: statement for statement in statements}
-        holders = await self._catalog.holders_of(sorted(by_encoding))
+        stated: dict[EncodingId, list[StripeStatement]] = {}
+        for statement in statements:
+            stated.setdefault(statement.encoding, []).append(statement)
+        holders = await self._catalog.holders_of(sorted(stated))
         states = []
-        for encoding, statement in sorted(by_encoding.items()):
+        for encoding, said in sorted(stated.items()):
             held = {peer: indices for peer, indices in holders[encoding].items() if counted.get(peer)}
-            promise = next((each for each in Promise if each.value == statement.promise), Promise.ANY_1)
-            states.append(stripe_state(stripe_health(statement.needed, held), promise))
+            promise = strongest_promise(each.promise for each in said)
+            states.append(stripe_state(stripe_health(said[0].needed, held), promise))
         return states
 
     async def _counted(self) -> dict[PeerId, bool]:
-        """Whose shards count: members within their grace whose word is not too old."""
-        wall_s = self._clock.wall_s()
-        counted = {self._membership.me: True}
-        for member in self._membership.roster.members():
-            if member.peer_id == self._membership.me:
-                continue
-            positions = await self._ledger.store_positions(member.peer_id)
-            proven_s = max((position.proven_ms / 1000 for position in positions), default=0.0)
-            silent_s = wall_s - proven_s
-            within = silent_s <= min(GRACE_S.get(member.steadiness, GRACE_S["desktop"]), PROVEN_WITHIN_S)
-            counted[member.peer_id] = within or self._liveness.answers(member.peer_id)
-        return counted
+        """Whose shards count: by the rules that repair goes by."""
+        standing = await self._silences.standings()
+        return {peer: each.counts for peer, each in standing.items()}
 
     def _heard_lately(self) -> bool:
         now_s = self._clock.now_s()
