@@ -68,7 +68,7 @@ class Machines:
         await trio.sleep(0.5)
         return peer in self.frozen
 
-    async def near(self, encoding: EncodingId) -> list[Candidate]:
+    async def near(self, encoding: EncodingId, *, for_repair: bool = False) -> list[Candidate]:
         return [Candidate(peer, 10**12) for peer in PEERS if peer not in self.distrusted]
 
 
@@ -174,6 +174,6 @@ async def test_here_keeps_k_shards_on_this_machine_alone(
 ) -> None:
     machines = Machines()
     placed = await placing(machines).place_here(encoded, Promise.ANY_2)
-    assert placed.held == {ME: [0, 1, 2, 3]}
+    assert {peer: sorted(indices) for peer, indices in placed.held.items()} == {ME: [0, 1, 2, 3]}
     assert placed.health().readable
     assert not placed.safe
