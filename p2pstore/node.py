@@ -46,11 +46,10 @@ from p2pstore.services.metadata_sync import MetadataSync
 from p2pstore.services.owed import OwedStripes
 from p2pstore.services.placer import Placer
 from p2pstore.services.placing import Placing
-from p2pstore.services.shards import ShardClient, ShardServer
-from p2pstore.services.recovery_door import ReadOnly
 from p2pstore.services.repairer import Repairer
-from p2pstore.services.transfers import Transfers
+from p2pstore.services.shards import ShardClient, ShardServer
 from p2pstore.services.silences import Silences
+from p2pstore.services.transfers import Transfers
 from p2pstore.services.upload import Uploader
 from p2pstore.services.verdict import VerdictService
 from p2pstore.storage.store import ShardStore
@@ -207,17 +206,6 @@ class Node:
             keys_of=membership.sealing_keys_of,
         )
         self.transfers = Transfers(seams.clock)
-        self.verdicts = VerdictService(
-            membership=membership,
-            ledger=ledger,
-            catalog=self.catalog,
-            liveness=self.liveness,
-            silences=self.silences,
-            clock=seams.clock,
-        )
-        self._owed = owed
-
-    @classmethod
         self.silences = Silences(
             clock=seams.clock, ledger=ledger, liveness=self.liveness, membership=membership
         )
@@ -232,6 +220,17 @@ class Node:
             downloader=self.downloader,
             clock=seams.clock,
         )
+        self.verdicts = VerdictService(
+            membership=membership,
+            ledger=ledger,
+            catalog=self.catalog,
+            liveness=self.liveness,
+            silences=self.silences,
+            clock=seams.clock,
+        )
+        self._owed = owed
+
+    @classmethod
     async def open(
         cls,
         seams: Seams,
@@ -300,19 +299,19 @@ class Node:
                     self._handle, listen=listen, task_status=task_status
                 ))
                 await nursery.start(self.dht.run)
+                await nursery.start(self.silences.run)
                 for service in (
                     self.membership.run,
                     self.liveness.run,
                     self.metadata_sync.run,
                     self.placer.run,
+                    self.repairer.run,
                     self._follow_roster,
-                await nursery.start(self.silences.run)
                 ):
                     nursery.start_soon(service)
                 task_status.started()
         finally:
             with trio.CancelScope(shield=True):
-                    self.repairer.run,
                 await self._owed.close()
                 await self.store.close()
                 await self.ledger.close()

@@ -149,6 +149,8 @@ async def _run(home: Home, settings: Settings, port: int | None, listen: str | N
     feed = Feed(node, status=operations.describe)
     programs = ProgramOperations(node)
     handlers = {**operations.handlers(), **feed.handlers(), **programs.handlers()}
+    handlers |= HistoryOperations(node).handlers()
+    handlers |= SafetyOperations(node).handlers()
     server = ControlServer(handlers, version=program, outliving={"put"})
     async with trio.open_nursery() as nursery:
         await nursery.start(node.run, Listen(host, base, base + 1))
@@ -156,9 +158,6 @@ async def _run(home: Home, settings: Settings, port: int | None, listen: str | N
         await membership.announce(
             Endpoints(
                 control=tuple(addresses),
-    handlers |= HistoryOperations(node).handlers()
-    handlers |= SafetyOperations(node).handlers()
-    handlers |= HistoryOperations(node).handlers()
                 bulk=tuple(_with_port(address, base + 1) for address in addresses),
                 datagram=tuple(addresses),
             )
