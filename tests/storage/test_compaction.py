@@ -143,7 +143,7 @@ async def test_a_full_disk_stops_compaction_and_nothing_else(autojump_clock: Moc
 
 
 def test_a_drop_that_was_forgotten_stays_dropped_when_power_and_index_are_lost() -> None:
-    for seed in range(20):
+    for seed in range(60):
         disk = new_disk(seed)
         shelf = open_shelf(disk)
         put_all(shelf, 1)

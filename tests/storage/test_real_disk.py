@@ -93,3 +93,21 @@ async def test_a_folder_that_is_swapped_for_an_empty_one_takes_no_shard(tmp_path
         assert list(folder.iterdir()) == []
         nursery.cancel_scope.cancel()
     await store.close()
+
+
+async def test_a_folder_that_is_swapped_for_another_store_takes_no_shard(tmp_path: Path) -> None:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    await ShardStore.create(RealDisk(folder), ThreadWorkers(), rng=RNG)
+    store = await open_store(folder, pack_bytes_max=8 * KIB)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(store.run)
+        await put(store, 1)
+        folder.rename(tmp_path / "away")
+        folder.mkdir()
+        await ShardStore.create(RealDisk(folder), ThreadWorkers(), rng=RNG)
+        with pytest.raises(DiskAsleep):
+            await put(store, 2, 8000)
+        assert list((folder / "packs").iterdir()) == []
+        nursery.cancel_scope.cancel()
+    await store.close()

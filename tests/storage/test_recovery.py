@@ -384,6 +384,51 @@ def test_a_pack_that_is_no_longer_than_its_header_takes_records_that_are_found_a
     assert is_held(open_shelf(disk), 2)
 
 
+def test_the_place_of_a_quarantine_in_the_feed_is_never_given_out_again() -> None:
+    for seed in range(20):
+        disk = new_disk(seed)
+        shelf = open_shelf(disk)
+        put_all(shelf, 1)
+        disk.flip_bit(pack_name(1), offset=PACK_HEADER_BYTES + RECORD_HEADER_BYTES + 50)
+        with pytest.raises(Corrupt):
+            shelf.read(shard_id(1))
+        told = shelf.last_change
+        disk.restart(power_cut=True)
+        shelf = open_shelf(disk)
+        put_all(shelf, 2)
+        entry = shelf.index.find(shard_id(2))
+        assert entry is not None
+        assert entry.change > told
+
+
+def test_after_a_failed_sync_nothing_more_is_appended_to_that_pack() -> None:
+    for seed in range(20):
+        disk = new_disk(seed)
+        shelf = open_shelf(disk)
+        put_all(shelf, 1)
+        disk.fail_next("sync", OSError(5, "input/output error"))
+        put_all(shelf, 2)
+        put_all(shelf, 3)
+        disk.restart(power_cut=True)
+        shelf = open_shelf(disk)
+        assert [is_held(shelf, number) for number in (1, 2, 3)] == [True, False, True]
+
+
+def test_a_store_whose_disk_went_away_stays_asleep_until_it_is_opened_anew() -> None:
+    disk = new_disk()
+    shelf = open_shelf(disk)
+    put_all(shelf, 1)
+    disk.unplug()
+    with pytest.raises(DiskAsleep):
+        shelf.read(shard_id(1))
+    disk.plug()
+    before = disk.steps
+    assert isinstance(shelf.commit([Drop(shard_id(1))])[0], DiskAsleep)
+    assert disk.steps == before
+    shelf.close()
+    assert is_held(open_shelf(disk), 1)
+
+
 def test_a_rolled_back_disk_is_a_sound_store_of_that_time() -> None:
     disk = new_disk()
     shelf = open_shelf(disk)

@@ -251,6 +251,25 @@ async def test_a_cancelled_put_leaves_the_buffers_alone_once_it_returns(autojump
         assert (await store.check_all()).damaged == ()
 
 
+async def test_a_cancelled_put_returns_when_its_buffers_are_free(autojump_clock: MockClock) -> None:
+    machine = Machine()
+    async with machine.running() as store:
+        machine.disk.stick()
+        started_s = trio.current_time()
+        returned_s = []
+
+        async def cancelled() -> None:
+            with trio.move_on_after(0.5):
+                await put(store, 1)
+            returned_s.append(trio.current_time() - started_s)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(cancelled)
+            await trio.sleep(5)
+            machine.disk.unstick()
+    assert returned_s[0] >= 5
+
+
 async def test_a_put_cancelled_in_the_queue_leaves_no_trace(autojump_clock: MockClock) -> None:
     machine = Machine()
     machine.disk.slowness = 1000
@@ -452,8 +471,11 @@ async def test_one_damaged_copy_of_the_sentinel_is_mended_two_put_the_store_to_s
 
 
 @pytest.mark.parametrize("call", ["write", "sync", "sync_folder", "truncate"])
-async def test_one_failed_call_loses_nothing_that_was_acknowledged(call: str, autojump_clock: MockClock) -> None:
-    machine = Machine(pack_bytes_max=32 * KIB)
+@pytest.mark.parametrize("seed", range(4))
+async def test_one_failed_call_loses_nothing_that_was_acknowledged(
+    call: str, seed: int, autojump_clock: MockClock
+) -> None:
+    machine = Machine(seed, pack_bytes_max=32 * KIB)
     async with machine.running() as store:
         stored = []
         for number in range(30):
