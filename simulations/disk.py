@@ -435,7 +435,8 @@ class SimulatedDisk:
 
     def stick(self) -> None:
         """Calls hang until `unstick` (the workers wait before they run a job)."""
-        self._unstuck = trio.Event()
+        if self._unstuck.is_set():
+            self._unstuck = trio.Event()
 
     def unstick(self) -> None:
         """Calls return again."""
@@ -450,6 +451,19 @@ class SimulatedDisk:
         self._unplugged = False
         self.mount += 1
         self.databases.clear()
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes that all files together have."""
+        return self._used
+
+    def all_names(self) -> list[str]:
+        """Every file, sorted."""
+        return sorted(self._names)
+
+    def size_of(self, name: str) -> int:
+        """Bytes in a file."""
+        return len(self._names[name].data)
 
     def snapshot(self) -> dict[str, bytes]:
         """An image of all files, for `restore`."""

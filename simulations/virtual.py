@@ -48,7 +48,7 @@ def check_hooks() -> None:
 
 
 def tick_clock(tick_s: float = TICK_S) -> trio.testing.MockClock:
-    """A clock that knows no real time; when all tasks wait, it jumps to the first tick at the next deadline or after."""
+    """A clock that knows no real time; when all tasks wait, it jumps to the first tick at the next deadline."""
     clock = trio.testing.MockClock(autojump_threshold=0)
 
     def jump() -> None:

@@ -86,10 +86,11 @@ class World:
         return household_promise(len(self.machines))
 
     def bug(self, machine: Machine | None, error: BaseException) -> None:
-        """Note what no fault explains."""
+        """Note what no fault explains; each sentence once."""
         what = _one_line(error)
         self.trace.note("bug", machine, what)
-        self.bugs.append(Bug(self.now_s, -1 if machine is None else machine.number, what))
+        if not any(known.what == what for known in self.bugs):
+            self.bugs.append(Bug(self.now_s, -1 if machine is None else machine.number, what))
 
     # --- founding -------------------------------------------------------------------------------------------------
 
@@ -201,12 +202,17 @@ class World:
         self.fabric.weather = replace(self.fabric.weather, loss=loss)
         self.datagrams.weather = replace(self.datagrams.weather, loss=loss)
 
-    async def heal(self) -> None:
-        """Everything that can be put right is: lines, lids, disks that are full; machines that are off start."""
+    async def heal(self, *, only: Collection[int] | None = None) -> None:
+        """Everything that can be put right is: lines, lids, disks that are full; machines that are off start.
+
+        Args:
+            only: machines to put right (all lines are mended in any case); None: all.
+        """
         self._cuts.clear()
         self._apply_cuts()
         self.weather(loss=0.0)
-        for machine in self.machines:
+        chosen = [machine for machine in self.machines if only is None or machine.number in only]
+        for machine in chosen:
             machine.wake(stalled=False)
             for disk in machine.disks:
                 disk.unstick()
@@ -215,8 +221,9 @@ class World:
                 disk.dies_at_step = None
             if machine.network is not None:
                 machine.network.set_line(latency_s=0.01)
-        for machine in self.machines:
+        for machine in chosen:
             if not machine.is_up and not machine.gone:
+                await machine.wait_ended()
                 await machine.crash(power_cut=False)
                 await self.restart(machine)
 
@@ -236,19 +243,27 @@ class World:
             found[machine.me] = indices
         return found
 
+    @property
+    def beyond_promise(self) -> bool:
+        """More machines have lost data than the household promises to bear."""
+        return len(self.damaged_after(0.0)) > self.promise.machines
+
     def damaged_after(self, at_s: float) -> list[Machine]:
         """Machines that lost something at or after a moment."""
         return [machine for machine in self.machines if machine.damage.any_after(at_s)]
 
 
 def _one_line(error: BaseException) -> str:
-    while isinstance(error, BaseExceptionGroup):
+    """What it was, and the last places that it passed on its way."""
+    places: list[str] = []
+    while True:
+        trace = error.__traceback__
+        while trace is not None:
+            name = str(trace.tb_frame.f_globals.get("__name__", ""))
+            if name.startswith(("p2pstore", "dht")):
+                places.append(f"{name.removeprefix('p2pstore.')}.{trace.tb_frame.f_code.co_name}")
+            trace = trace.tb_next
+        if not isinstance(error, BaseExceptionGroup):
+            break
         error = error.exceptions[0]
-    where = ""
-    trace = error.__traceback__
-    while trace is not None:
-        name = trace.tb_frame.f_globals.get("__name__", "")
-        if str(name).startswith(("p2pstore", "dht", "simulations")):
-            where = f" in {name}.{trace.tb_frame.f_code.co_name} line {trace.tb_lineno}"
-        trace = trace.tb_next
-    return f"{type(error).__name__}: {error}{where}"
+    return f"{type(error).__name__}: {error} ({' > '.join(places[-4:])})"
