@@ -11,7 +11,7 @@ from typing import Final
 
 from blake3 import blake3
 
-from p2pstore.errors import Malformed
+from p2pstore.errors import Malformed, NoSpace
 from p2pstore.ids import Incarnation, incarnation
 from p2pstore.metadata.vector import SEQUENCE_MAX
 from p2pstore.packing import Fields, pack, unpack
@@ -59,15 +59,21 @@ def read_life(disk: Disk) -> Life | None:
 
 
 def write_life(disk: Disk, life: Life) -> None:
-    """Replace the side file, durably."""
+    """Replace the side file, durably; where the disk has no room the old one stays.
+
+    An old one is a weaker witness, never a false one, and a full disk is no reason to end a daemon that can still read.
+    """
     body = pack([1, life.incarnation, life.sequence, life.machine])
     temporary = LIFE_NAME + ".new"
-    file = disk.open(temporary, create=True)
     try:
-        file.truncate(0)
-        file.write(0, [body, blake3(body).digest()])
-        file.sync()
-    finally:
-        file.close()
-    disk.rename(temporary, LIFE_NAME)
-    disk.sync_folder()
+        file = disk.open(temporary, create=True)
+        try:
+            file.truncate(0)
+            file.write(0, [body, blake3(body).digest()])
+            file.sync()
+        finally:
+            file.close()
+        disk.rename(temporary, LIFE_NAME)
+        disk.sync_folder()
+    except NoSpace:
+        return
