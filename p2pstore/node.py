@@ -46,6 +46,7 @@ from p2pstore.services.metadata_sync import MetadataSync
 from p2pstore.services.owed import OwedStripes
 from p2pstore.services.placer import Placer
 from p2pstore.services.placing import Placing
+from p2pstore.services.recovery_door import ReadOnly
 from p2pstore.services.repairer import Repairer
 from p2pstore.services.shards import ShardClient, ShardServer
 from p2pstore.services.silences import Silences
@@ -146,6 +147,11 @@ class Node:
             server=self.shard_server,
             public_of=membership.public_of,
             verify=verify,
+        )
+        self.read_only = ReadOnly(
+            shards=self.shard_server.handle,
+            metadata=lambda message: self.metadata_sync.handle(membership.recovery_peer, message),
+            condition=lambda: self.own_condition().encode(),
         )
         self.catalog = Catalog(me=me, ledger=ledger, store=store)
         nearby = Nearby(
@@ -318,6 +324,8 @@ class Node:
 
     async def _handle(self, peer: PeerId, message: Message) -> Message:
         """Give a peer's request to the service that serves its kind."""
+        if peer == self.membership.recovery_peer:
+            return await self.read_only.handle(message)
         if message.kind in shard_service.KINDS:
             return await self.shard_server.handle(message)
         if message.kind in liveness_service.KINDS:
@@ -351,6 +359,8 @@ class Node:
             await changed.wait()
 
     def _link_changed(self, peer: PeerId, up: bool) -> None:
+        if peer == self.membership.recovery_peer:
+            return  # it asks, and is told nothing unasked
         self.liveness.ask_soon()
         self.metadata_sync.link_changed(peer, up)
 

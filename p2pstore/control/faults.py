@@ -281,6 +281,23 @@ _BY_NAME: Final = {
         ("p2pstore peers",),
         exits.TOO_FEW_MACHINES,
     ),
+    "WrongPaper": Fault(
+        "other-household",
+        "these words do not belong to the household that was asked",
+        "",
+        ("p2pstore recovery-kit check",),
+        exits.NOT_ALLOWED,
+    ),
+    "NobodyAnswers": Fault(
+        "unreachable",
+        "no machine of the household answers there",
+        "",
+        ("p2pstore recovery-kit use --at HOST:PORT --to FOLDER",),
+        exits.TOO_FEW_MACHINES,
+    ),
+    "NotEmpty": Fault(
+        "exists", "the folder to restore to is not empty", "", ("--to OTHER", "--yes"), exits.REFUSED
+    ),
     "NoKeyToWrite": Fault(
         "no-key",
         "nothing can be stored until an admin machine was here",

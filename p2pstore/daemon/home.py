@@ -32,6 +32,10 @@ class AlreadyHome(Misuse):
     """The folder already is the home of an installation."""
 
 
+class NotEmpty(Misuse):
+    """The folder to restore to has something in it."""
+
+
 class AlreadyRunning(Misuse):
     """Another daemon holds the lock.
 
@@ -98,10 +102,14 @@ class Home:
         """Whether a household was made or joined here."""
         return (self.path / "settings.json").is_file()
 
-    def create(self) -> None:
-        """Make the folder. Raises AlreadyHome for an installation, Misuse for a folder with anything else in it."""
+    def refuse_installation(self) -> None:
+        """Raises AlreadyHome if a household was made or joined here."""
         if self.exists:
             raise AlreadyHome(str(self.path))
+
+    def create(self) -> None:
+        """Make the folder. Raises AlreadyHome for an installation, Misuse for a folder with anything else in it."""
+        self.refuse_installation()
         if self.path.is_dir() and any(entry for entry in self.path.iterdir() if entry.name != "log"):
             raise Misuse(f"{self.path} is not empty")
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)

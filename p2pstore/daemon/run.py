@@ -34,6 +34,7 @@ from p2pstore.errors import Misuse, Unavailable
 from p2pstore.ids import PeerId, short
 from p2pstore.keys.generation import Keyring
 from p2pstore.keys.keyfile import KeyFile
+from p2pstore.limits import RECOVERY_PORT_OFFSET
 from p2pstore.metadata.roster_statements import Endpoints
 from p2pstore.node import Node, Seams
 from p2pstore.protocols.beacon import Presence
@@ -41,6 +42,7 @@ from p2pstore.seams.network import Listen
 from p2pstore.services.discovery import Discovery
 from p2pstore.services.enrolment import EnrolmentListener, Listeners
 from p2pstore.services.membership import Membership
+from p2pstore.services.recovery_door import RecoveryDoor
 
 log = logging.getLogger("p2pstore")
 
@@ -164,6 +166,7 @@ async def _run(home: Home, settings: Settings, port: int | None, listen: str | N
         )
         nursery.start_soon(_discover, node, enrolment, host, base, tuple(addresses), rng)
         nursery.start_soon(feed.run)
+        nursery.start_soon(_keep_recovery_door, node, host, base, rng)
         nursery.start_soon(_end_on_signal, end)
         log.info("%s: %s listens at %s", membership.roster.name, settings.name, addresses[0])
         await nursery.start(server.run, socket_path(home.path))
@@ -172,6 +175,23 @@ async def _run(home: Home, settings: Settings, port: int | None, listen: str | N
         nursery.cancel_scope.cancel()
     datagrams.close()
     log.info("ended")
+
+
+async def _keep_recovery_door(node: Node, host: str, base: int, rng: random.Random) -> None:
+    """Answer machines that come with the paper key; a port that is taken is no reason not to run."""
+    door = RecoveryDoor(
+        me=node.membership.me,
+        curve_public=node.membership.identity.curve_public,
+        recovery_curve_public=lambda: node.membership.roster.recovery_curve_public,
+        clock=node.seams.clock,
+        rng=rng,
+    )
+    try:
+        listeners = await trio.open_tcp_listeners(base + RECOVERY_PORT_OFFSET, host=None if host == "*" else host)
+    except OSError as error:
+        log.warning("no recovery door at port %s: %s", base + RECOVERY_PORT_OFFSET, error)
+        return
+    await door.run(listeners)
 
 
 async def _end_on_signal(end: trio.Event) -> None:
@@ -219,7 +239,8 @@ def _claim_ports(host: str, base: int | None, rng: random.Random) -> tuple[UdpDa
     failure: OSError | None = None
     for candidate in candidates:
         try:
-            for offset in range(3):
+            # a port once kept stays, whoever has taken the recovery door's meanwhile
+            for offset in range(3 if base is not None else 1 + RECOVERY_PORT_OFFSET):
                 _try_bind(bind_host, candidate + offset)
             return UdpDatagrams(bind_host, candidate), candidate
         except OSError as error:

@@ -16,7 +16,7 @@ import trio
 from p2pstore.errors import P2PStoreError
 from p2pstore.ids import GenerationId, NetworkId, PeerId, short
 from p2pstore.keys.generation import Generation, Keyring, NoKeyToWrite
-from p2pstore.keys.identity import Identity
+from p2pstore.keys.identity import Identity, peer_id_of
 from p2pstore.metadata.member import Member
 from p2pstore.metadata.operations import MetadataKeys
 from p2pstore.metadata.roster import Roster
@@ -91,8 +91,15 @@ class Membership:
         """Whether `peer` belongs to the household now."""
         return self.roster.member(peer) is not None
 
+    @property
+    def recovery_peer(self) -> PeerId:
+        """As whom a machine is admitted that has the paper key: no member, for reading only."""
+        return peer_id_of(self.roster.recovery_curve_public)
+
     def admit(self, curve_public: bytes) -> PeerId | None:
-        """Whose CURVE key this is, if a member's."""
+        """Whose CURVE key this is, if a member's or that of the paper."""
+        if curve_public == self.roster.recovery_curve_public:
+            return self.recovery_peer
         member = self.roster.by_curve(curve_public)
         return None if member is None else member.peer_id
 

@@ -40,14 +40,18 @@ CALLS: dict[str, list[str | bytes]] = {
     "snapshot": ["snapshot", "create", "spring"],
     "safe": ["safe"],
     "doctor": ["doctor"],
+    "recovery-kit print": ["recovery-kit", "print", "--words-file", "WORDS"],
     "completion": ["completion", "bash"],
     "help": ["help", "exit-codes"],
     "version": ["version"],
 }
-"""One call for each verb. `demo` has no daemon to fake: it starts real ones and is tested as a whole. `tui` is a screen
+"""One call for each verb, or part of one. `demo` has no daemon to fake: it starts real ones and is tested as a whole. `tui` is a screen
 and has no result."""
 
-DAEMONLESS = {"init", "join", "completion", "help"}
+DAEMONLESS = {"init", "join", "completion", "help", "recovery-kit print"}
+
+WITH_REAL_DAEMONS = {"recovery-kit-check", "recovery-kit-use"}
+"""Schemas to which `tests/daemons` holds results that no fake can make."""
 
 
 class FakeSetup(types.ModuleType):
@@ -82,15 +86,18 @@ def files(home: Path) -> dict[str, str]:
     file, folder = home.parent / "f.txt", home.parent / "out"
     file.write_bytes(b"content")
     folder.mkdir()
-    return {"FILE": str(file), "FOLDER": str(folder), "KIT": str(home.parent / "kit")}
+    words = home.parent / "words"
+    words.write_text("abandon " * 23 + "art")
+    return {"FILE": str(file), "FOLDER": str(folder), "KIT": str(home.parent / "kit"), "WORDS": str(words)}
 
 
 def test_every_verb_is_called_here() -> None:
-    assert set(CALLS) == set(VERBS) - {"demo", "tui"}
+    assert {call.split()[0] for call in CALLS} == set(VERBS) - {"demo", "tui"}
 
 
 def test_every_verb_has_a_published_schema_and_every_schema_a_verb() -> None:
-    assert {path.stem for path in FOLDER.glob("*.json")} == set(CALLS) | {"error", "progress"}
+    schemas = {call.replace(" ", "-") for call in CALLS} | WITH_REAL_DAEMONS | {"error", "progress"}
+    assert {path.stem for path in FOLDER.glob("*.json")} == schemas
 
 
 @pytest.mark.parametrize("verb", sorted(set(CALLS)))
@@ -110,7 +117,7 @@ def test_the_last_line_is_a_result_that_the_schema_describes(
         with serving(daemon.handlers(), home):
             ran = cli("--home", str(home), *arguments, "--json")
     assert ran.code == 0, ran
-    assert problems(ran.last, load(verb)) == []
+    assert problems(ran.last, load(verb.replace(" ", "-"))) == []
     assert [line["type"] for line in ran.lines].count("result") == 1
 
 
@@ -119,7 +126,7 @@ def test_the_last_line_is_an_error_when_the_daemon_refuses(
     verb: str, home: Path, cli: Cli, files: dict[str, str]
 ) -> None:
     arguments = [files.get(argument, argument) if isinstance(argument, str) else argument for argument in CALLS[verb]]
-    with serving({verb: failing("busy", 11)}, home):
+    with serving({verb.replace(" ", "."): failing("busy", 11)}, home):
         ran = cli("--json", "--home", str(home), *arguments)
     assert ran.code == 11
     assert problems(ran.last, load("error")) == []

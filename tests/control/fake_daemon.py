@@ -99,6 +99,7 @@ class FakeDaemon:
             "household": "Meyer",
             "network_id": "cd" * 32,
             "role": "admin",
+            "restoring": False,
             "site": "home",
             "version": "0.1.0",
             "since": 1_700_000_000.0,

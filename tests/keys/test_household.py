@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import random
+import re
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -14,7 +16,10 @@ from p2pstore.keys.household import (
     HouseholdKeys,
     RecoveryKit,
     WordsDoNotMatch,
+    WrongLine,
     WrongWordCount,
+    line_check,
+    lines_of_page,
     new_secret,
     positions_to_ask,
     secret_of,
@@ -23,6 +28,7 @@ from p2pstore.keys.household import (
 from p2pstore.keys.words import WrongWord, word_list
 
 SECRET = bytes(range(32))
+LINE_CHECKS = ["4776", "9479", "7066", "4964", "8169", "8157"]
 
 
 @given(st.binary(min_size=32, max_size=32))
@@ -74,7 +80,7 @@ def test_two_words_that_changed_places_do_not_match() -> None:
 
 @given(st.text(max_size=300))
 def test_whatever_is_typed_gives_a_secret_or_a_named_mistake(typed: str) -> None:
-    with contextlib.suppress(WrongWordCount, WrongWord, WordsDoNotMatch):
+    with contextlib.suppress(WrongLine, WrongWordCount, WrongWord, WordsDoNotMatch):
         secret_of(typed)
 
 
@@ -119,3 +125,57 @@ def test_the_qr_code_is_drawn_for_terminal_and_paper() -> None:
     assert len(drawn[0]) <= 60
     assert kit.qr_svg().lstrip().startswith("<?xml")
     assert "<svg" in kit.qr_svg()
+
+
+def paper(words: Sequence[str]) -> list[str]:
+    """The six lines of words as they stand on the printed page."""
+    page = RecoveryKit("The Bakers", 0.0, NetworkId(bytes(32)), tuple(words)).page()
+    return [line for line in page.splitlines() if re.match(r" +\d+\. ", line)]
+
+
+def test_the_lines_of_the_page_can_be_typed_as_they_stand() -> None:
+    lines = paper(words_of(SECRET))
+    assert len(lines) == 6
+    assert secret_of("\n".join(lines)) == SECRET
+
+
+def test_a_word_mistaken_for_another_is_found_in_its_line() -> None:
+    lines = paper(words_of(SECRET))
+    third = words_of(SECRET)[8]
+    wrong = next(word for word in word_list() if word != third)
+    lines[2] = lines[2].replace(third, wrong, 1)
+    with pytest.raises(WrongLine) as caught:
+        secret_of("\n".join(lines))
+    assert caught.value.line == 3
+
+
+def test_two_lines_that_changed_places_and_a_missing_word_are_found() -> None:
+    lines = paper(words_of(SECRET))
+    with pytest.raises(WrongLine) as caught:
+        secret_of("\n".join([lines[0], lines[2], lines[1], *lines[3:]]))
+    assert caught.value.line == 2
+    lines[4] = re.sub(r"18\. \w+", "", lines[4])
+    with pytest.raises(WrongLine) as caught:
+        secret_of("\n".join(lines))
+    assert (caught.value.line, caught.value.found) == (5, 3)
+
+
+def test_the_whole_page_can_be_given() -> None:
+    kit = RecoveryKit("The 2026 Bakers", 0.0, NetworkId(bytes(32)), words_of(SECRET), (("1. nas", "10.0.0.1:7700"),))
+    assert secret_of(lines_of_page(kit.page())) == SECRET
+    assert lines_of_page("1. apple, 2. pear") == "1. apple, 2. pear"
+
+
+def test_the_number_of_a_line_is_frozen() -> None:
+    words = words_of(SECRET)
+    assert [line_check(line, words[4 * line - 4 : 4 * line]) for line in range(1, 7)] == LINE_CHECKS
+
+
+def test_the_page_names_machines_and_a_browser_can_print_it() -> None:
+    machines = tuple((f"machine-{number}", f"192.168.1.{number}:7700") for number in range(20))
+    kit = RecoveryKit("Tom & <Ann>", 0.0, NetworkId(bytes(32)), words_of(SECRET), machines)
+    assert "192.168.1.0:7700" in kit.page()
+    assert len(kit.page().splitlines()) <= 60
+    assert max(len(line) for line in kit.page().splitlines()) <= 72
+    assert "Tom &amp; &lt;Ann&gt;" in kit.page_html()
+    assert kit.page_html().count("<svg") == 1

@@ -35,7 +35,10 @@ def status_lines(session: Session, result: Mapping[str, Any]) -> list[str]:
     linked = sum(peer["state"] in ("self", "linked") for peer in peers)
     if session.plain:
         lines = [f"verdict: {verdict['state']}", f"sentence: {verdict['sentence']}"]
-        keys = ("household", "name", "role", "site", "address", "pid", "uptime_s", "version", "peer_id", "kernel")
+        keys = (
+            "household", "name", "role", "site", "address", "pid", "uptime_s", "version", "peer_id", "kernel",
+            "restoring",
+        )
         lines += [f"{key}: {result[key]}" for key in keys]
         lines += [f"machines: {len(peers)}", f"machines_linked: {linked}"]
         lines += [f"store_{key}: {store[key]}" for key in ("given", "used", "free", "shards", "state")]
@@ -52,6 +55,8 @@ def status_lines(session: Session, result: Mapping[str, Any]) -> list[str]:
             f" {text.count(store['shards'], 'shard')}, {store['state']}"
         ),
     ]
+    if result["restoring"]:
+        lines.append("a machine restores with the paper key: it reads everything, and changes nothing")
     if result["transfers"]:
         lines.append(f"{text.count(len(result['transfers']), 'transfer')} under way")
     if session.verbose:

@@ -1,0 +1,293 @@
+"""recovery-kit check, print, use: the paper key. The words stay in this process and are written nowhere unasked."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from p2pstore.cli import text
+from p2pstore.cli.paths import Converted
+from p2pstore.cli.session import Session
+from p2pstore.cli.verb import Verb, VerbGroup
+from p2pstore.control import exits
+from p2pstore.control.faults import Failure, Fault, fault_of
+
+if TYPE_CHECKING:
+    from p2pstore.daemon.recover import Restored
+    from p2pstore.metadata.roster import Roster
+
+WORDS_FILE_BYTES_MAX: Final = 64 * 1024
+"""A kit's page is 2 KB."""
+
+LINES: Final = 6
+WORDS_PER_LINE: Final = 4
+FAILED_SHOWN_MAX: Final = 20
+
+_WORDS_FILE = click.option(
+    "--words-file", metavar="FILE", help="Read the words (or the whole page) there; '-' is standard input."
+)
+
+
+@click.group("recovery-kit", cls=VerbGroup)
+def kit() -> None:
+    """The paper key: check, print, restore everything with it.
+
+    The 24 words open everything the household ever stored. No machine keeps them.
+    """
+
+
+@kit.command(cls=Verb)
+@_WORDS_FILE
+@click.pass_obj
+def check(session: Session, *, words_file: str | None) -> int:
+    """See that the words on the paper are right, and this household's.
+
+    Nothing is kept and nothing is sent. A slip is named by its line when the numbers at the lines' ends are typed too.
+    """
+    roster = _roster_of(session)
+    if roster is None:
+        from p2pstore.control.faults import no_household
+
+        raise no_household(str(session.home))
+    secret = secret_typed(session, words_file)
+    _demand_same_household(roster, secret)
+    result = {"household": roster.name, "network_id": roster.network_id.hex(), "belongs": True}
+    session.show(result, [f"right: these words open everything of {roster.name}"])
+    return exits.DONE
+
+
+@kit.command("print", cls=Verb)
+@_WORDS_FILE
+@click.option("--out", metavar="FILE", help="Write it there, for you alone (mode 0600); FILE.html is for a browser.")
+@click.pass_obj
+def print_(session: Session, *, words_file: str | None, out: str | None) -> int:
+    """Print the page again, from the words.
+
+    No machine keeps the words, so they are asked for. On a machine of the household the page names its machines, too.
+    """
+    from p2pstore.keys.household import RecoveryKit, words_of
+
+    roster = _roster_of(session)
+    secret = secret_typed(session, words_file)
+    if roster is not None:
+        _demand_same_household(roster, secret)
+        page = RecoveryKit(roster.name, roster.created_s, roster.network_id, words_of(secret), _machines(session))
+    else:
+        page = RecoveryKit("(not known on this machine)", None, None, words_of(secret))
+    household = None if roster is None else roster.name
+    if out is not None:
+        is_html = out.lower().endswith((".html", ".htm"))
+        content = page.page_html() if is_html else page.page() + "\n" + page.qr_terminal()
+        _write_private(Path(out), content)
+        lines = [f"the recovery kit is in {out}: print it, and delete the file"]
+        session.show({"household": household, "file": str(Path(out).absolute())}, lines)
+        return exits.DONE
+    result = {"household": household, "file": None, "page": page.page(), "qr": page.qr_terminal()}
+    session.show(result, [page.page(), *([] if session.plain else [page.qr_terminal()])])
+    return exits.DONE
+
+
+@kit.command(cls=Verb)
+@click.option(
+    "--at",
+    "addresses",
+    metavar="HOST:PORT",
+    type=Converted("address", text.parse_address),
+    multiple=True,
+    help="A surviving machine, as its `status` shows it; may be given several times.",
+)
+@click.option("--to", "folder", metavar="FOLDER", required=True, help="Where the files go; made if it is not there.")
+@_WORDS_FILE
+@click.pass_obj
+def use(session: Session, *, addresses: tuple[tuple[str, int], ...], folder: str, words_file: str | None) -> int:
+    """Restore everything onto a fresh machine, with nothing but the words.
+
+    Any machine of the household that still runs tells of the others. Nothing is changed there, and this machine does
+    not become a member: `p2pstore join` does that afterwards. --yes writes into a folder that is not empty.
+    """
+    from p2pstore.cli.progress import Progress
+    from p2pstore.daemon.recover import restore_household
+
+    if not addresses:
+        if not session.interactive:
+            raise click.UsageError(
+                "missing --at HOST:PORT: the words do not say where a machine is, and without the household's keys"
+                " the local network cannot be asked; any one surviving machine will do"
+            )
+        addresses = (_ask_address(),)
+    secret = secret_typed(session, words_file)
+    with Progress(session, "get") as progress:
+        restored = restore_household(
+            session.home,
+            secret=secret,
+            at=addresses,
+            to=Path(folder),
+            overwrite=session.yes,
+            report=progress.take,
+            tell=session.note,
+        )
+    failed = [_failure(one) for one in restored.failed]
+    code = _exit_of(failed, restored)
+    result = {
+        "household": restored.household,
+        "network_id": restored.network_id,
+        "to": str(Path(folder).absolute()),
+        "machines": restored.machines,
+        "silent": restored.silent,
+        "broken": restored.broken,
+        "generations": restored.generations,
+        "waiting": restored.waiting,
+        "files": restored.files,
+        "bytes": restored.bytes,
+        "failed": failed,
+        "seconds": restored.seconds,
+        "exit": code,
+    }
+    session.show(result, _use_lines(session, restored, folder))
+    _list_failed(session, failed)
+    return code
+
+
+def _exit_of(failed: list[dict[str, Any]], restored: Restored) -> int:
+    """7 if any data cannot be read, 3 if something else is missing, else 0."""
+    if any(one["code"] in ("unreadable", "damaged") for one in failed):
+        return exits.UNREADABLE
+    return exits.PARTLY if failed or restored.waiting or restored.broken else exits.DONE
+
+
+def _use_lines(session: Session, restored: Restored, folder: str) -> list[str]:
+    if session.plain:
+        keys = ("household", "files", "bytes", "generations", "waiting", "seconds")
+        lines = [f"{key}: {getattr(restored, key)}" for key in keys]
+        lines += [f"{key}: {', '.join(getattr(restored, key))}" for key in ("machines", "silent", "broken")]
+        return [*lines, f"failed: {len(restored.failed)}"]
+    files = f"{text.count(restored.files, 'file')}, {text.size(restored.bytes)}"
+    lines = [
+        f"restored {files} of {restored.household} to {folder} in {restored.seconds:.1f} s",
+        f"  read from {', '.join(restored.machines)}",
+    ]
+    if restored.silent:
+        lines.append(f"  silent: {', '.join(restored.silent)}")
+    if restored.broken:
+        lines.append(f"  stopped answering: {', '.join(restored.broken)}; what only they knew is missing")
+    if restored.waiting:
+        lines.append(f"  {text.count(restored.waiting, 'change')} build on others that no surviving machine has")
+    return [*lines, "this machine is no member yet; next: p2pstore invite on another, p2pstore join here"]
+
+
+def _failure(failed: Any) -> dict[str, Any]:
+    fault = fault_of(failed.error)
+    return {"path": failed.path, "code": fault.code, "what": fault.what, "why": fault.why}
+
+
+def _list_failed(session: Session, failed: list[dict[str, Any]]) -> None:
+    if session.json or not failed:
+        return
+    shown = failed if session.verbose or session.plain else failed[:FAILED_SHOWN_MAX]
+    lines = [f"{text.count(len(failed), 'file')} could not be restored:"]
+    lines += [f"  {text.shown(one['path'])}: {one['what']}" for one in shown]
+    if len(failed) > len(shown):
+        lines.append(f"  and {len(failed) - len(shown):,} more; -v lists all")
+    sys.stderr.write("\n".join(lines) + "\n")
+
+
+# --- words --------------------------------------------------------------------------------------------------------
+
+
+def secret_typed(session: Session, words_file: str | None) -> bytes:
+    """The household secret that the person types, or that is in a file. Raises Failure that names the slip."""
+    from p2pstore.errors import Misuse
+    from p2pstore.keys.household import WORDS_TYPED_CHARACTERS_MAX, lines_of_page, secret_of
+
+    typed = lines_of_page(_typed(session, words_file))[:WORDS_TYPED_CHARACTERS_MAX]
+    try:
+        return secret_of(typed)
+    except Misuse as error:
+        raise Failure(
+            Fault("wrong-words", "these are not the words of a recovery kit", str(error), (), exits.USAGE)
+        ) from None
+
+
+def _typed(session: Session, words_file: str | None) -> str:
+    if words_file is not None and words_file != "-":
+        with Path(words_file).open("rb") as file:
+            return file.read(WORDS_FILE_BYTES_MAX).decode("utf-8", "replace")
+    if words_file == "-" or not sys.stdin.isatty():
+        return sys.stdin.read(WORDS_FILE_BYTES_MAX)
+    if session.json or session.yes:
+        raise click.UsageError("missing --words-file, and there is nobody to ask")
+    sys.stderr.write("The words, a line of the paper at a time, with or without the number at its end.\n")
+    return "\n".join(_typed_line(line) for line in range(1, LINES + 1))
+
+
+def _typed_line(line: int) -> str:
+    """One line of the paper; asked again until it can be right."""
+    from p2pstore.errors import Misuse
+    from p2pstore.keys.household import checked_line
+
+    first = (line - 1) * WORDS_PER_LINE + 1
+    while True:
+        typed: str = click.prompt(f"Words {first} to {first + WORDS_PER_LINE - 1}", err=True)
+        try:
+            return checked_line(line, typed)
+        except Misuse as error:
+            click.echo(f"  {error}", err=True)
+
+
+def _ask_address() -> tuple[str, int]:
+    click.echo("The words do not say where a machine is. Any one that still runs will do; `p2pstore status`", err=True)
+    click.echo("on it shows its address, and so does the page of the kit.", err=True)
+    while True:
+        try:
+            return text.parse_address(click.prompt("Address", err=True))
+        except ValueError as error:
+            click.echo(f"  {error}", err=True)
+
+
+# --- this household -----------------------------------------------------------------------------------------------
+
+
+def _roster_of(session: Session) -> Roster | None:
+    """What this machine started from, if it is in a household: the genesis never changes. Needs no daemon."""
+    from p2pstore.control.paths import is_household
+
+    if not is_household(session.home):
+        return None
+    from p2pstore.daemon.setup import decode_roster
+
+    return decode_roster((session.home / "roster").read_bytes())
+
+
+def _machines(session: Session) -> tuple[tuple[str, str], ...]:
+    """Names and addresses of the household's machines, if the daemon runs."""
+    try:
+        found = session.ask("peers")["peers"]
+    except Failure:
+        return ()
+    return tuple((one["name"], one["address"]) for one in found if one["address"])
+
+
+def _demand_same_household(roster: Roster, secret: bytes) -> None:
+    from p2pstore.keys.household import HouseholdKeys
+
+    keys = HouseholdKeys.derive(secret)
+    derived = (keys.public, keys.recovery_public, keys.recovery_curve_public)
+    if derived != (roster.root_public, roster.recovery_public, roster.recovery_curve_public):
+        what = f"these words are not those of {roster.name}"
+        why = "every word is right in itself: this is the paper of another household"
+        raise Failure(Fault("other-household", what, why, (), exits.NOT_ALLOWED))
+
+
+def _write_private(path: Path, content: str) -> None:
+    """A new file for its owner alone. Raises Failure if there is one."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    except FileExistsError:
+        why = "a recovery kit is never overwritten"
+        raise Failure(Fault("exists", f"{path} is there already", why, ("--out OTHER",), exits.REFUSED)) from None
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(content)
