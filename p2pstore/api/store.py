@@ -122,7 +122,7 @@ class Store:
         Raises:
             IsAFolder, Exists, StoreError: nothing was stored.
         """
-        with self._raw_upload(path, ack=ack, exclusive=exclusive) as raw:
+        with self.begin_upload(path, ack=ack, exclusive=exclusive) as raw:
             raw.write(data)
         assert raw.stored is not None
         return raw.stored
@@ -174,7 +174,7 @@ class Store:
         if kind == "r":
             reader = io.BufferedReader(self.open_raw(path), BUFFER_BYTES)
             return reader if rest == "b" else io.TextIOWrapper(reader, encoding, errors, newline)
-        writer = UploadFile(self._raw_upload(path, ack=ack, exclusive=kind == "x"))
+        writer = UploadFile(self.begin_upload(path, ack=ack, exclusive=kind == "x"))
         return writer if rest == "b" else UploadText(writer, encoding, errors, newline)
 
     def open_raw(self, path: StorePath) -> StoredFile:
@@ -183,7 +183,8 @@ class Store:
         answer = self._connections.ask("stat", {"path": wanted, "content": True})
         return StoredFile(self._connections, Entry.from_wire(text_of(wanted), answer), answer["content"])
 
-    def _raw_upload(self, path: StorePath, *, ack: Ack, exclusive: bool) -> RawUpload:
+    def begin_upload(self, path: StorePath, *, ack: Ack = "safe", exclusive: bool = False) -> RawUpload:
+        """A file for writing without a buffer, which can be abandoned. Raises as `open` does."""
         wanted = _path(path)
         there = self._stat(wanted)
         if there is not None and there.is_folder:
