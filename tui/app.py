@@ -195,6 +195,11 @@ class P2pApp(App[None]):
             wait_s = max(0.0, self._painted_s + PAINT_EVERY_S - time.monotonic())
             self._paint_timer = self.set_timer(max(0.01, wait_s), self._paint)
 
+    @property
+    def will_paint(self) -> bool:
+        """Whether something waits to be painted."""
+        return self._paint_timer is not None
+
     def _paint(self) -> None:
         if self._paint_timer is not None:
             self._paint_timer.stop()
@@ -228,7 +233,7 @@ class P2pApp(App[None]):
         if not shown:
             return
         parts: list[str | tuple[str, str]] = []
-        tones = {"bold": "bold", "dim": "$text-muted", "safe": "$success", "bad": "$error"}
+        tones = {"bold": "bold", "dim": "$foreground-muted", "safe": "$success", "bad": "$error"}
         for number, transfer in enumerate(running):
             pieces = transfer_pieces(transfer, width, now_s, self.glyphs)
             parts += ["\n"] if number else []

@@ -240,6 +240,11 @@ class Model:
         """Rises whenever the tree may have changed."""
         return int(self.overview.get("revision", 0))
 
+    @property
+    def news(self) -> int:
+        """Rises whenever a verdict may have changed."""
+        return int(self.overview.get("news", self.revision))
+
     def age_s(self, now_s: float) -> float:
         """How old what is shown is; zero while the daemon tells of every change."""
         if self.overview_at_s is None or self.standing.kind == "live":
@@ -250,7 +255,8 @@ class Model:
         """The headline; unknown when nothing was heard for too long, and never rosier than what was said."""
         raw = self.overview.get("verdict")
         if not isinstance(raw, Mapping):
-            return Verdict("unknown", "asking the daemon", 0.0)
+            asking = self.standing.kind in ("connecting", "live")
+            return Verdict("unknown", "asking the daemon" if asking else "nobody can know while no daemon answers", 0.0)
         age_s = self.age_s(now_s)
         if age_s > words.UNKNOWN_AFTER_S:
             return Verdict("unknown", "the daemon has not been heard for too long", age_s)

@@ -35,7 +35,7 @@ SAFE_LIGHT: Final = Theme(
     accent="#005A9C",
     success="#005A9C",
     warning="#7A5C00",
-    error="#B23A00",
+    error="#6A0F0F",
     foreground="#15191C",
     background="#FAFAF7",
     surface="#F1F1EC",
@@ -43,7 +43,7 @@ SAFE_LIGHT: Final = Theme(
     dark=False,
     variables={"block-cursor-background": "#C9D6DF", "block-cursor-foreground": "#000000"},
 )
-"""For bright rooms; text contrast at least 4.5."""
+"""For bright rooms: distances at least 25 here too, text contrast at least 4.5."""
 
 SIXTEEN: Final = Theme(
     name="p2p-16",

@@ -66,6 +66,7 @@ class Feed:
         self._status = status
         self._overview: dict[str, Any] = {}
         self._revision = 0
+        self._news = 0
         self._changed = True
         self._log = _Lines(node.seams.clock.wall_s)
         self._watchers = 0
@@ -113,6 +114,7 @@ class Feed:
         with self._node.ledger.subscribe() as news:
             async for change in news:
                 self._changed = True
+                self._news += 1
                 if change.own or change.remote:
                     self._revision += 1
 
@@ -121,7 +123,7 @@ class Feed:
         if self._changed:
             self._changed = False
             await self._node.verdicts.verdict(fresh=True)
-        self._overview = {**await self._status(), "revision": self._revision}
+        self._overview = {**await self._status(), **self._counters()}
 
     async def _publish_overview(self) -> None:
         clock = self._node.seams.clock
@@ -139,7 +141,7 @@ class Feed:
     async def _publish_fast(self) -> None:
         clock = self._node.seams.clock
         said: dict[str, Any] = {}
-        revision = self._revision
+        counters = self._counters()
         while True:
             await self._watched.wait()
             if (transfers := self._transfers()) != said:
@@ -147,10 +149,14 @@ class Feed:
                 self._topics.publish("transfers", transfers)
             if lines := self._log.take():
                 self._topics.publish("log", {"lines": lines})
-            if revision != self._revision:
-                revision = self._revision
-                self._topics.publish("overview", {"revision": revision})
+            if counters != self._counters():
+                counters = self._counters()
+                self._topics.publish("overview", counters)
             await clock.sleep(TRANSFERS_EVERY_S)
+
+    def _counters(self) -> dict[str, Any]:
+        """`revision` rises when the tree may have changed, `news` when anything may have that verdicts stand on."""
+        return {"revision": self._revision, "news": self._news}
 
     def _transfers(self) -> dict[str, Any]:
         now_s = self._node.seams.clock.now_s()

@@ -83,7 +83,7 @@ class Ask(Box[str]):
     def on_mount(self) -> None:
         """Begin at the end of the line."""
         super().on_mount()
-        self.query_one("#hint", Said).say(assemble((self._hint, "$text-muted")))
+        self.query_one("#hint", Said).say(assemble((self._hint, "$foreground-muted")))
         line = self.query_one(Input)
         line.select_on_focus = False
         line.focus()
@@ -105,7 +105,7 @@ class Ask(Box[str]):
         matches = self._matches()
         shown = [words.shown(os.fsencode(match)) for match in matches[:MATCHES_SHOWN]]
         more = [f"and {len(matches) - len(shown):,} more"] if len(matches) > len(shown) else []
-        parts: list[str | tuple[str, str]] = [("\n".join([*shown, *more]) + "\n" if shown else "", "$text-muted")]
+        parts: list[str | tuple[str, str]] = [("\n".join([*shown, *more]) + "\n" if shown else "", "$foreground-muted")]
         parts.append((complaint + "\n" if complaint else "\n", "bold $error"))
         self.query_one("#matches", Said).say(assemble(*parts, *keys))
 

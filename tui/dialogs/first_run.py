@@ -126,7 +126,7 @@ class FirstRun(Screen[bool]):
                     ("  n", "bold $accent"), "  start a new household         or type: p2pstore init\n",
                     ("  j", "bold $accent"), "  join one with a code          or type: p2pstore join CODE\n",
                     ("  q", "bold $accent"), "  leave\n\n",
-                    (f"It will live in {self._home}\n", "$text-muted"),
+                    (f"It will live in {self._home}\n", "$foreground-muted"),
                 )
             )  # fmt: skip
             self.set_focus(None)
@@ -139,14 +139,14 @@ class FirstRun(Screen[bool]):
                 "or a stick, never only on this machine.\n"
                 if mode == "new"
                 else "On a machine that is in it, type: p2pstore invite   and copy the code from there.\n",
-                (f"{self._glyphs.enter} next, and at the end go   esc back\n", "$text-muted"),
+                (f"{self._glyphs.enter} next, and at the end go   esc back\n", "$foreground-muted"),
             )
         )
         defaults = {"name": socket.gethostname().partition(".")[0] or "machine"}
         defaults["kit"] = os.fspath(Path.home() / "p2pstore-recovery-kit.txt")
         for key, label, initial in fields:
             await form.mount(Said(id=f"label-{key}"))
-            form.query_one(f"#label-{key}", Said).say(assemble((label, "$text-muted")))
+            form.query_one(f"#label-{key}", Said).say(assemble((label, "$foreground-muted")))
             field = Input(initial or defaults.get(key, ""), id=f"field-{key}")
             field.cursor_blink = False
             await form.mount(field)

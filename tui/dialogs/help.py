@@ -36,7 +36,8 @@ def groups_of(screen: Screen[object], glyphs: Glyphs) -> list[Group]:
     for active in screen.active_bindings.values():
         name = NAMES.get(type(active.node).__name__)
         description = active.binding.description
-        if name is None or not description or not active.enabled:
+        # What Textual binds by itself has no id, and explains itself.
+        if name is None or not description or not active.enabled or active.binding.id is None:
             continue
         found.setdefault(name, {}).setdefault(description, []).append(key_name(active.binding.key, glyphs))
     order = list(dict.fromkeys(NAMES.values()))
@@ -81,7 +82,7 @@ class Help(Box[None]):
                 + "  ".join(f"{self._glyph(state)} {word}" for state, word in words.WORDS.items())
                 + "\nKeys can be changed in keys.toml. For a screen reader, every screen has a twin:\n"
                 "p2pstore ls|peers|safe|status --plain.   esc leaves this.",
-                "$text-muted",
+                "$foreground-muted",
             )
         )
         self.query_one("#keys", Said).say(assemble(*parts))

@@ -24,6 +24,8 @@ def transfer_pieces(transfer: Transfer, width: int, now_s: float, glyphs: Glyphs
     if transfer.runs and not transfer.total_known:
         figures = f"counting{glyphs.ellipsis} {transfer.files_total:,} files"
         bar = ""
+    elif transfer.runs and transfer.bytes_safe >= transfer.bytes_total:
+        figures, bar = "all sent; until it is as safe as promised" if transfer.verb == "put" else "writing", ""
     elif transfer.runs:
         elapsed_s = max(0.1, now_s - transfer.began)
         rate = transfer.bytes_sent / elapsed_s

@@ -16,7 +16,7 @@ from textual.containers import Horizontal, Vertical
 from p2pstore.control.faults import Failure
 from tui import words
 from tui.panes.pane import Pane
-from tui.widgets.listing import Entry, Listing
+from tui.widgets.listing import HEALTH_EVERY_S, Entry, Listing
 from tui.widgets.preview import IMAGE_BYTES_MAX, TEXT_BYTES, Preview, decode_image, is_image, text_lines
 from tui.widgets.said import Said, assemble
 
@@ -42,12 +42,13 @@ class FilesPane(Pane):
         Binding("x", "trash", "trash", id="trash"),
         Binding("i", "info", "info", id="info"),
         Binding("c", "copy", "copy command", show=False, id="copy_get"),
-        Binding("u", "unmark", "unmark all", show=False, id="unmark"),
+        Binding("escape", "unmark", "unmark all", show=False, id="unmark"),
     ]
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  Textual's name
         super().__init__(id=id)
         self._revision = -1
+        self._news = -1
         self._shown: bytes | None = None
         self._info = False
 
@@ -84,6 +85,7 @@ class FilesPane(Pane):
         self._arrange()
         if self._shown is not None and self._info:
             self._look(self._shown)
+        (self.query_one(Preview) if self._info and self.app.size.width < 100 else self.listing).focus()
 
     def paint(self) -> None:
         """Fetch what has changed; say where the cursor is."""
@@ -95,6 +97,11 @@ class FilesPane(Pane):
                 self.run_worker(self._load(), group="load", exclusive=True, exit_on_error=False)
             else:
                 self.listing.renew()
+        if model.standing.kind == "live" and model.news != self._news:
+            self._news = model.news
+            self.listing.renew_health()
+            if self._shown is not None and self._place is not None:
+                self.run_worker(self._renew_place(self._shown), group="place", exclusive=True, exit_on_error=False)
         self.set_class(model.standing.kind == "gone", "gone")
         self._paint_frame()
 
@@ -119,12 +126,7 @@ class FilesPane(Pane):
 
     def _show_empty(self) -> None:
         self._shown = None
-        self.query_one("#facts", Said).say(
-            assemble(
-                ("Nothing here yet.\n\n", "bold"), ("p", "bold $accent"), " stores files of this machine, or type:\n\n",
-                "p2pstore put -r ~/Photos /",
-            )
-        )  # fmt: skip
+        self.query_one("#facts", Said).say(assemble(""))
         self.query_one(Preview).show_text([])
 
     def on_listing_moved(self, _message: Listing.Moved) -> None:
@@ -171,6 +173,14 @@ class FilesPane(Pane):
         await asyncio.sleep(LOOK_AGAIN_AFTER_S)
         await self._fetch_preview(path, entry)
 
+    async def _renew_place(self, path: bytes) -> None:
+        """Who holds what may have changed; the preview stays."""
+        await asyncio.sleep(HEALTH_EVERY_S)
+        place = await self.home.link.call("where", {"path": path, "limit": CHUNKS_ASKED})
+        if path == self._shown:
+            self._place = place
+            self._paint_head(path)
+
     async def _fetch_preview(self, path: bytes, entry: Entry) -> None:
         preview = self.query_one(Preview)
         image = is_image(entry.name)
@@ -210,14 +220,15 @@ class FilesPane(Pane):
         if entry is None:
             return
         glyphs, now_s = self.home.glyphs, self.home.now()
-        width = max(20, self.query_one("#detail-frame").size.width - 4)
+        columns = self.app.size.width
+        width = (columns // 2 if columns >= 100 else columns) - 4
         parts: Parts = [(words.clip(words.shown(path), width, glyphs) + "\n", "bold")]
         if entry.kind == "folder":
-            parts += [("folder", "$text-muted"), "   ", (glyphs.enter, "bold $accent"), " opens it\n"]
+            parts += [("folder", "$foreground-muted"), "   ", (glyphs.enter, "bold $accent"), " opens it\n"]
         else:
             state = self.listing.health_of(path)
             changed = words.moment(entry.mtime_ns / 1e9, now_s)
-            parts.append((f"{words.size(entry.size)} {glyphs.dot} {changed}", "$text-muted"))
+            parts.append((f"{words.size(entry.size)} {glyphs.dot} {changed}", "$foreground-muted"))
             if state is not None:
                 word = f"{words.WORDS[state]} {glyphs.of(state)}"
                 parts += [f" {glyphs.dot} ", (word, f"bold {words.VARIABLES.get(state, '')}")]
@@ -270,7 +281,7 @@ def shard_map(place: Mapping[str, Any], entry: Entry, glyphs: words.Glyphs, now_
     if place.get("inline") or not chunks:
         names = list(place.get("commit_on") or ())
         what = "a small file: its bytes travel with its name" if entry.kind == "file" else "a link"
-        parts: Parts = [(f"\nON {words.count(len(names), 'machine')}   ", "bold"), (what + "\n", "$text-muted")]
+        parts: Parts = [(f"\nON {words.count(len(names), 'machine')}   ", "bold"), (what + "\n", "$foreground-muted")]
         return parts + [piece for name in names for piece in (" ", (glyphs.shard, "$success"), f" {name}\n")]
     parts = [("\nSHARDS ", "bold"), _code_of(chunks) + "\n"]
     machines: dict[str, list[Mapping[str, Any]]] = {}
@@ -285,9 +296,9 @@ def shard_map(place: Mapping[str, Any], entry: Entry, glyphs: words.Glyphs, now_
             mark, said = (glyphs.no_shard, "$warning"), f"away, {_checked(shards, now_s)}"
         indices = sorted({shard["index"] for shard in shards})[:6]
         which = " ".join(map(str, indices)) if len(chunks) == 1 else f"{len(shards):,}"
-        parts += [" ", mark, f" {which:<4} {name:<14} ", (said, "$text-muted"), "\n"]
+        parts += [" ", mark, f" {which:<4} {name:<14} ", (said, "$foreground-muted"), "\n"]
     if len(machines) > MACHINES_SHOWN:
-        parts.append((f" and {len(machines) - MACHINES_SHOWN} machines more\n", "$text-muted"))
+        parts.append((f" and {len(machines) - MACHINES_SHOWN} machines more\n", "$foreground-muted"))
     return parts
 
 

@@ -41,14 +41,14 @@ class MachinesPane(Pane):
         """All machines anew."""
         wide = self.app.size.width >= 100
         machines = self.home.model.machines
-        header: list[Piece] = [("  machine", "dim"), ("where", "dim"), ("link", "dim"), ("heard", "dim")]
+        header: list[Piece] = [("machine", "dim"), ("where", "dim"), ("link", "dim"), ("heard", "dim")]
         header += [("used of given", "dim")]
         if wide:
             header += [("", "dim"), ("role", "dim"), ("kind", "dim")]
         cells = [header, *(self._cells(machine, wide=wide) for machine in machines)]
         lines = columns(cells)
-        titles = "  " + "".join(text for text, _ in lines[0])
-        self.query_one("#machines-header", Said).say(assemble((titles, "bold $text-muted")))
+        titles = "   " + "".join(text for text, _ in lines[0])
+        self.query_one("#machines-header", Said).say(assemble((titles, "bold $foreground-muted")))
         rows = [
             Row(machine.peer_id, (self._mark(machine), *line))
             for machine, line in zip(machines, lines[1:], strict=True)
@@ -86,8 +86,8 @@ class MachinesPane(Pane):
         if machine is not None:
             parts = [
                 (f" {machine.name}", "bold"), f"  {machine.role}, {machine.steadiness}, at {machine.site}\n",
-                (" address ", "$text-muted"), machine.address or "not known yet", "\n",
-                (" id      ", "$text-muted"), machine.peer_id[:32], "\n",
+                (" address ", "$foreground-muted"), machine.address or "not known yet", "\n",
+                (" id      ", "$foreground-muted"), machine.peer_id[:32], "\n",
             ]
             if not machine.is_here:
                 what = "It is away. Its shards count for a while: a machine that sleeps is not lost."

@@ -85,18 +85,18 @@ class SafetyPane(Pane):
         parts: Parts = [
             ("\n Is my data safe right now?\n\n", "bold"),
             " ", (f" {glyphs.of(verdict.state)} {verdict.state.upper()} ", f"bold {style} reverse"),
-            f"  {verdict.sentence}", (ago, "$text-muted"), "\n",
+            f"  {verdict.sentence}", (ago, "$foreground-muted"), "\n",
         ]
         parts += _counts(model.safe, glyphs)
         parts += _folders(model.safe, glyphs)
         parts += _waits(model, glyphs)
         parts += [("\n Next\n", "bold"), f"   {why}\n", "   ", (self._next, "bold $accent")]
-        parts += [("     c copies it\n", "$text-muted")]
+        parts += [("     c copies it\n", "$foreground-muted")]
         if (computed_s := model.safe.get("computed_s")) is not None:
             age_s = float(computed_s) + verdict.age_s
             when = words.age(age_s) + ("" if age_s < 10 else " ago")
             twin = "The same as text: p2pstore safe --plain"
-            parts.append((f"\n Computed from signed inventories, {when}. {twin}\n", "$text-muted"))
+            parts.append((f"\n Computed from signed inventories, {when}. {twin}\n", "$foreground-muted"))
         self.query_one("#safety", Said).say(assemble(*parts))
 
 
@@ -164,7 +164,7 @@ def next_step(model: Model, state: str) -> tuple[str, str]:
     if len(machines) == 1:
         return "p2pstore invite", "add a machine: data that exists once is one disk failure from gone"
     if away and state != "safe":
-        return "p2pstore peers", f"start {', '.join(away[:3])}{' and others' if len(away) > 3 else ''}, if they can be"
+        return "p2pstore peers", f"switch on, if you can: {', '.join(away[:3])}{' and others' if len(away) > 3 else ''}"
     if state in ("risk", "lost", "unknown"):
         return "p2pstore doctor", "let it look for what is wrong"
     if state == "thin":

@@ -40,6 +40,9 @@ SETTLE_S: Final = 0.08
 HEALTH_KEPT: Final = 4000
 """Rows whose verdict is remembered."""
 
+HEALTH_EVERY_S: Final = 1.0
+"""Verdicts of rows are asked for again this often at most, while an upload changes them all the time."""
+
 HEALTH_ASKED_MAX: Final = 150
 """Rows asked about at once: more than a screen has."""
 
@@ -178,6 +181,7 @@ class Listing(ScrollView, can_focus=True):
         self.is_loaded = False
         self._health: dict[bytes, str] = {}
         self._asked: set[bytes] = set()
+        self._forgotten = False
         self._rest: Timer | None = None
         self._health_timer: Timer | None = None
         self._waiting_since: float | None = None
@@ -331,11 +335,16 @@ class Listing(ScrollView, can_focus=True):
         for folder in self._folders():
             folder.error = None
             folder.stale.update(folder.pages)
-            if not folder.pages:
-                self._want(folder, 0)
+            if not folder.pages or not folder.count:
+                self._want(folder, 0)  # nothing of it is painted, so nothing would ask
         self._health.clear()
         self._asked.clear()
         self.refresh()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the cursor has just moved, or rows wait for their verdict."""
+        return self._rest is not None or self._health_timer is not None
 
     # --- what the screen asks ---------------------------------------------------------------------------------------
 
@@ -478,9 +487,16 @@ class Listing(ScrollView, can_focus=True):
         return Style(bgcolor=style.bgcolor, bold=True)
 
     def _below(self, row: int) -> str:
-        if row or not self.is_loaded:
+        """What stands where there are no rows."""
+        if row == 0 and self.root.error is not None:
+            return f" ! could not be loaded: {self.root.error[1]}"
+        if row == 1 and self.root.error is not None and not self.root.total:
+            return f"   {self._glyphs.enter} tries again"
+        if not self.is_loaded or self.root.total:
             return ""
-        return " Nothing here yet." if not self.root.error else ""
+        how = (" p stores files and folders of this machine, or type:", "   p2pstore put -r ~/Photos /")
+        lines = (" Nothing here yet.", "", *how)
+        return lines[row] if row < len(lines) else ""
 
     def _missing(self, spot: Spot) -> str:
         folder = spot.folder
@@ -522,6 +538,13 @@ class Listing(ScrollView, can_focus=True):
 
     # --- verdicts of the rows in sight ------------------------------------------------------------------------------
 
+    def renew_health(self) -> None:
+        """Verdicts may have changed: ask again about the rows in sight, gently; the old ones stay till then."""
+        self._asked.clear()
+        self._forgotten = True
+        if self._health_timer is None:
+            self._health_timer = self.set_timer(HEALTH_EVERY_S, self._ask_health)
+
     def _want_health(self) -> None:
         if self._health_timer is None:
             self._health_timer = self.set_timer(2 * SETTLE_S, self._ask_health)
@@ -542,22 +565,24 @@ class Listing(ScrollView, can_focus=True):
         return found
 
     async def _fetch_health(self) -> None:
+        again, self._forgotten = self._forgotten, False
         wanted = [
             path
             for path, entry in self._in_sight()
-            if entry.kind != "folder" and path not in self._health and path not in self._asked
+            if entry.kind != "folder" and path not in self._asked and (again or path not in self._health)
         ][:HEALTH_ASKED_MAX]
         if not wanted:
             return
+        if again:
+            self._asked.clear()
         self._asked.update(wanted)
         try:
             answer = await self._ask("health", {"paths": wanted})
         except (Failure, asyncio.CancelledError):
             self._asked.difference_update(wanted)
             raise
-        if len(self._health) > HEALTH_KEPT:
-            self._health.clear()
-            self._asked.clear()
+        if again or len(self._health) > HEALTH_KEPT:
+            self._health.clear()  # what is out of sight is asked for when it comes back
         for one in answer["states"]:
             if one["state"] is not None:
                 self._health[one["path"]] = one["state"]
@@ -642,6 +667,8 @@ class Listing(ScrollView, can_focus=True):
         """Open or close a folder; try a page again; choose a file."""
         spot = self.current
         if spot is None:
+            self.root.error = None
+            self._want(self.root, 0)
             return
         if spot.entry is None:
             if spot.folder.error is not None:

@@ -113,7 +113,7 @@ def text_lines(data: bytes) -> list[str] | None:
     return ["".join(c if c.isprintable() else "·" for c in line) for line in lines[:400]]
 
 
-class Preview(Widget):
+class Preview(Widget, can_focus=True):
     """Shows what it was last given."""
 
     DEFAULT_CSS = "Preview { height: 1fr; min-height: 3; }"

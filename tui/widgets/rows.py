@@ -40,7 +40,7 @@ def columns(cells: Sequence[Sequence[Piece]], *, right: Sequence[int] = (), gap:
         pieces = []
         for i, (text, tone) in enumerate(row):
             padded = " " * (widths[i] - cell_len(text)) + text if i in right else set_cell_size(text, widths[i])
-            pieces.append((padded + " " * gap, tone))
+            pieces.append((padded.rstrip() if i == len(row) - 1 else padded + " " * gap, tone))
         lines.append(tuple(pieces))
     return lines
 

@@ -32,7 +32,7 @@ def headline(model: Model, now_s: float, width: int, glyphs: Glyphs) -> Content:
     spark = words.sparkline(list(model.rates)[-8:], glyphs) if running and width >= NARROW else ""
     moving = f"{glyphs.both}{len(running)}" if running else ""
     tail = [part for part in (count, rates, spark, moving) if part]
-    room = width - cell_len(mark) - 1
+    room = width - cell_len(mark) - 1  # the blank behind the mark
     sentence = verdict.sentence
     while tail:
         right = f" {glyphs.bar} ".join(tail)
@@ -41,8 +41,9 @@ def headline(model: Model, now_s: float, width: int, glyphs: Glyphs) -> Content:
         tail.pop(1 if len(tail) > 1 else 0)
     right = f" {glyphs.bar} ".join(tail)
     left = words.clip(sentence, room - (cell_len(right) + 3 if right else 0), glyphs)
-    gap = " " * max(1, room - cell_len(left) - cell_len(right) - 1)
-    return assemble((mark, reverse), " ", (left, "bold" if verdict.age_s == 0.0 else "$text-muted"), gap, (right, ""))
+    gap = " " * max(0, room - cell_len(left) - cell_len(right))
+    tone = "bold" if verdict.age_s == 0.0 else "$foreground-muted"
+    return assemble((mark, reverse), " ", (left, tone), gap, (right, ""))
 
 
 def banner(model: Model, now_s: float, glyphs: Glyphs) -> Content | None:
@@ -50,7 +51,8 @@ def banner(model: Model, now_s: float, glyphs: Glyphs) -> Content | None:
     standing = model.standing
     if standing.kind == "connecting":
         waited_s = now_s - standing.since_s
-        return assemble((f" connecting to the daemon{glyphs.ellipsis}", "$text-muted")) if waited_s > 0.3 else None
+        text = f" connecting to the daemon{glyphs.ellipsis}"
+        return assemble((text, "$foreground-muted")) if waited_s > 0.3 else None
     if standing.kind == "gone":
         at = words.moment(standing.since_s, now_s)
         if not model.overview:
@@ -89,7 +91,7 @@ class Tabs(Said):
         column = 0
         for number, name in enumerate(self._names, 1):
             text = f" {number} {name} "
-            parts.append((text, "bold reverse" if name == active else "$text-muted"))
+            parts.append((text, "bold reverse" if name == active else "$foreground-muted"))
             column += len(text)
             self._ends.append(column)
         self.say(assemble(*parts))
