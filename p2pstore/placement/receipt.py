@@ -1,43 +1,41 @@
-"""Receipts: a holder's signed word that a shard is on its disk, fsynced and verified."""
+"""Receipts: a holder's signed word that shards are on its disk, fsynced and verified. docs/formats/receipt.md."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from p2pstore.errors import Forged, Malformed
-from p2pstore.ids import EncodingId, NetworkId, PeerId, ShardId, StoreId, encoding_id, peer_id, store_id
-from p2pstore.limits import CODE_LENGTH_MAX
+from p2pstore.ids import NetworkId, PeerId, ShardId, StoreId, encoding_id, peer_id, store_id
+from p2pstore.limits import CODE_LENGTH_MAX, SHARDS_PER_REQUEST_MAX
 from p2pstore.packing import Fields, pack, unpack
 
 _CONTEXT: Final = b"p2pstore receipt v1\x00"
-_BYTES_MAX: Final = 512
+_SHARD_BYTES_MAX: Final = 96
+_BYTES_MAX: Final = 256 + SHARDS_PER_REQUEST_MAX * _SHARD_BYTES_MAX
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a holder signs.
+    """What a holder signs: one signature for all shards that came together.
 
     Attributes:
-        holder: who holds the shard.
+        holder: who holds the shards.
         store: on which of its disks.
-        shard: which shard.
-        payload_hash: BLAKE3 of the payload as it was read back or written, 32 bytes.
         wall_s: the holder's clock, for people; decides nothing.
+        shards: BLAKE3 of the payload of each, as it was written or read back, 32 bytes.
     """
 
     holder: PeerId
     store: StoreId
-    shard: ShardId
-    payload_hash: bytes
     wall_s: int
+    shards: Mapping[ShardId, bytes]
 
     def encode(self) -> bytes:
         """The bytes that are signed (after a context and the network id)."""
-        return pack(
-            [1, self.holder, self.store, self.shard.encoding, self.shard.index, self.payload_hash, self.wall_s]
-        )
+        shards = [[shard.encoding, shard.index, self.shards[shard]] for shard in sorted(self.shards)]
+        return pack([1, self.holder, self.store, self.wall_s, shards])
 
 
 def _message(network: NetworkId, body: bytes) -> bytes:
@@ -55,16 +53,15 @@ def read_receipt(
     network: NetworkId,
     *,
     public: bytes,
-    expect_holder: PeerId,
-    expect_shard: ShardId,
-    expect_hash: bytes,
+    holder: PeerId,
+    expected: Mapping[ShardId, bytes],
     verify: Callable[[bytes, bytes, bytes], None],
 ) -> Receipt:
-    """The receipt in `data`, if it is exactly the one that was asked for.
+    """The receipt in `data`, if it is `holder`'s for exactly the `expected` shards and payload hashes.
 
     Raises:
         Malformed: not a receipt.
-        Forged: wrong signature, or somebody else's shard, or another payload.
+        Forged: wrong signature, or for somebody else, other shards or other payloads.
     """
     outer = Fields(unpack(data, bytes_max=_BYTES_MAX), "receipt", version=1)
     body = outer.raw(most=_BYTES_MAX)
@@ -72,16 +69,19 @@ def read_receipt(
     outer.end()
     verify(public, signature, _message(network, body))
     fields = Fields(unpack(body, bytes_max=_BYTES_MAX), "receipt body", version=1)
-    holder = peer_id(fields.raw(32))
+    signer = peer_id(fields.raw(32))
     store = store_id(fields.raw(16))
-    encoding: EncodingId = encoding_id(fields.raw(32))
-    shard = ShardId(encoding, fields.integer(0, CODE_LENGTH_MAX - 1))
-    payload_hash = fields.raw(32)
     wall_s = fields.integer(0, 2**40)
+    shards: dict[ShardId, bytes] = {}
+    for value in fields.array(most=SHARDS_PER_REQUEST_MAX):
+        row = Fields(value, "receipt shard")
+        shard = ShardId(encoding_id(row.raw(32)), row.integer(0, CODE_LENGTH_MAX - 1))
+        shards[shard] = row.raw(32)
+        row.end()
     fields.end()
-    receipt = Receipt(holder, store, shard, payload_hash, wall_s)
+    receipt = Receipt(signer, store, wall_s, shards)
     if receipt.encode() != body:
         raise Malformed("receipt: not in its one encoding")
-    if (holder, shard, payload_hash) != (expect_holder, expect_shard, expect_hash):
+    if signer != holder or shards != expected:
         raise Forged("receipt for something else")
     return receipt

@@ -6,18 +6,23 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from p2pstore.errors import Forged, Malformed, Refused
+import trio
+
+from p2pstore.errors import Forged, Malformed, P2PStoreError, Refused
 from p2pstore.ids import EncodingId, NetworkId, PeerId, ShardId, StoreId, encoding_id
-from p2pstore.limits import CODE_LENGTH_MAX
+from p2pstore.limits import CODE_LENGTH_MAX, SHARDS_PER_REQUEST_MAX
 from p2pstore.packing import Buffer
 from p2pstore.pipeline.shard import ShardHeader, parse_header
 from p2pstore.placement.receipt import Receipt, read_receipt, sign_receipt
+from p2pstore.protocols.wire import refusal
 from p2pstore.seams.clock import Clock
 from p2pstore.seams.network import Message, Network, Plane
+from p2pstore.services.shard_outbox import Parcel, ShardOutbox
+from p2pstore.storage.entries import StoredShard
 from p2pstore.storage.store import ShardStore
 
 PUT: Final = "shard.put"
@@ -89,22 +94,51 @@ class ShardServer:
         raise Refused("unknown-kind", message.kind)
 
     async def _put(self, message: Message) -> Message:
-        header_bytes = message.args.get("header")
-        if type(header_bytes) is not bytes:
-            raise Malformed("shard.put: no header")
-        receipt = await self.store_shard(
-            header_bytes, message.payload, for_repair=message.args.get("repair") is True
-        )
-        return Message("ok", {"receipt": receipt})
+        """Store the shards of one request; each is taken or refused by itself, one receipt covers those taken."""
+        headers = _headers_of(message)
+        if sum(header.shard_length for header, _ in headers) != len(message.payload):
+            raise Malformed("shard.put: payloads of another length than the headers say")
+        repair = message.args.get("repair") is True
+        payload = memoryview(message.payload)
+        refused: dict[int, str] = {}
+        stores: set[StoreId] = set()
 
-    async def store_shard(self, header_bytes: bytes, payload: Buffer, *, for_repair: bool = False) -> bytes:
-        """Store one shard on this machine; the signed receipt comes after fsync and hash check."""
-        header = parse_header(header_bytes)
+        async def store(number: int, start: int) -> None:
+            header, raw = headers[number]
+            piece = payload[start : start + header.shard_length]
+            try:
+                stores.add((await self._store_one(header, raw, piece, for_repair=repair)).store)
+            except P2PStoreError as error:
+                refused[number] = refusal(0, error).code
+
+        async with trio.open_nursery() as nursery:
+            start = 0
+            for number, (header, _) in enumerate(headers):
+                nursery.start_soon(store, number, start)
+                start += header.shard_length
+        taken = {
+            header.shard_id: header.payload_hash
+            for number, (header, _) in enumerate(headers)
+            if number not in refused
+        }
+        codes = [refused.get(number, "") for number in range(len(headers))]
+        receipt = self._receipt(taken, stores.pop()) if taken else b""
+        return Message("ok", {"refused": codes, "receipt": receipt})
+
+    async def _store_one(
+        self, header: ShardHeader, header_bytes: bytes, payload: Buffer, *, for_repair: bool
+    ) -> StoredShard:
         stored = await self._store.put(
             header.shard_id, header_bytes, payload, payload_hash=header.payload_hash, for_repair=for_repair
         )
         self._note(header.shard_id)
-        return self._receipt(header.shard_id, header.payload_hash, stored.store)
+        return stored
+
+    async def store_here(
+        self, header: ShardHeader, header_bytes: bytes, payload: Buffer, *, for_repair: bool = False
+    ) -> None:
+        """Store one shard of this machine's own uploads; it survives a power cut once this returns."""
+        await self._store_one(header, header_bytes, payload, for_repair=for_repair)
 
     async def _confirm(self, message: Message) -> Message:
         shard = _shard_of(message)
@@ -113,15 +147,15 @@ class ShardServer:
         header = parse_header(stored.header)
         if header.payload_hash != wanted:
             raise Refused("differs")
-        return Message("ok", {"receipt": self._receipt(shard, header.payload_hash, self._store.store)})
+        return Message("ok", {"receipt": self._receipt({shard: header.payload_hash}, self._store.store)})
 
-    def _receipt(self, shard: ShardId, payload_hash: bytes, store: StoreId) -> bytes:
-        receipt = Receipt(self._me, store, shard, payload_hash, int(max(0.0, self._clock.wall_s())))
+    def _receipt(self, shards: Mapping[ShardId, bytes], store: StoreId) -> bytes:
+        receipt = Receipt(self._me, store, int(max(0.0, self._clock.wall_s())), shards)
         return sign_receipt(receipt, self._network_id, self._sign)
 
 
 class ShardClient:
-    """Asks holders, this machine among them."""
+    """Asks holders, this machine among them. While `run` runs, shards for one machine travel together."""
 
     def __init__(
         self,
@@ -139,6 +173,11 @@ class ShardClient:
         self._server = server
         self._public_of = public_of
         self._verify = verify
+        self._outbox = ShardOutbox(self._deliver)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Send what `put` hands over, until cancelled."""
+        await self._outbox.run(task_status=task_status)
 
     async def _ask(self, holder: PeerId, message: Message, *, plane: Plane, timeout_s: float) -> Message:
         if holder == self._me:
@@ -149,28 +188,62 @@ class ShardClient:
 
     async def put(
         self, holder: PeerId, header: ShardHeader, header_bytes: bytes, payload: Buffer, *, for_repair: bool = False
-    ) -> Receipt:
-        """Hand a shard over. Returns the holder's verified receipt.
+    ) -> None:
+        """Hand a shard over; returns with the holder's verified receipt.
 
         Raises:
             Unavailable, Refused: it was not stored (or we never heard that it was).
             Forged, Malformed: the holder answered with something that is no receipt for this shard.
         """
-        args: dict[str, object] = {"header": header_bytes}
-        if for_repair:
+        if holder == self._me:
+            if self._server is None:
+                raise Refused("not-found", "this machine holds no shards")
+            await self._server.store_here(header, header_bytes, payload, for_repair=for_repair)
+            return
+        parcel = Parcel(header, header_bytes, payload, for_repair)
+        if self._outbox.runs:
+            await self._outbox.send(holder, parcel)
+            return
+        await self._deliver(holder, [parcel])
+        if parcel.error is not None:
+            raise parcel.error
+
+    async def _deliver(self, holder: PeerId, parcels: Sequence[Parcel]) -> None:
+        """One request for all `parcels`, those for repair apart; settles each."""
+        for repair in (False, True):
+            batch = [parcel for parcel in parcels if parcel.for_repair is repair]
+            if batch:
+                await self._deliver_alike(holder, batch, repair=repair)
+
+    async def _deliver_alike(self, holder: PeerId, batch: Sequence[Parcel], *, repair: bool) -> None:
+        # A copy: who handed a shard over may give up, and use its buffer again, while this request goes on.
+        payload = b"".join([parcel.payload for parcel in batch])
+        args: dict[str, object] = {"headers": [parcel.header_bytes for parcel in batch]}
+        if repair:
             args["repair"] = True
         reply = await self._ask(
             holder, Message(PUT, args, payload), plane=Plane.BULK, timeout_s=transfer_timeout_s(len(payload))
         )
-        return self._read_receipt(holder, reply, header.shard_id, header.payload_hash)
+        codes = reply.args.get("refused")
+        if not isinstance(codes, list) or len(codes) != len(batch) or any(type(code) is not str for code in codes):
+            raise Malformed("shard.put: not an answer")
+        taken = {
+            parcel.header.shard_id: parcel.header.payload_hash
+            for parcel, code in zip(batch, codes, strict=True)
+            if not code
+        }
+        if taken:
+            self._read_receipt(holder, reply, taken)
+        for parcel, code in zip(batch, codes, strict=True):
+            parcel.settle(Refused(code[:32]) if code else None)
 
-    async def confirm(self, holder: PeerId, shard: ShardId, payload_hash: bytes) -> Receipt:
+    async def confirm(self, holder: PeerId, shard: ShardId, payload_hash: bytes) -> None:
         """Ask a holder whether it still has exactly this shard, read from its disk. Raises like `put`."""
         args = {"encoding": shard.encoding, "index": shard.index, "hash": payload_hash}
         reply = await self._ask(
             holder, Message(CONFIRM, args), plane=Plane.CONTROL, timeout_s=REPLY_TIMEOUT_S
         )
-        return self._read_receipt(holder, reply, shard, payload_hash)
+        self._read_receipt(holder, reply, {shard: payload_hash})
 
     async def get(self, holder: PeerId, shard: ShardId, *, size_hint: int = 0) -> FetchedShard:
         """Fetch a shard. The caller verifies the payload (in its worker job, with the decoding).
@@ -203,20 +276,22 @@ class ShardClient:
             raise Malformed("shard.find: no indices")
         return sorted({index for index in indices if type(index) is int and 0 <= index < CODE_LENGTH_MAX})
 
-    def _read_receipt(self, holder: PeerId, reply: Message, shard: ShardId, payload_hash: bytes) -> Receipt:
+    def _read_receipt(self, holder: PeerId, reply: Message, expected: Mapping[ShardId, bytes]) -> None:
+        """Check the receipt in a reply; the holder's own word needs no signature to itself."""
         raw = reply.args.get("receipt")
         public = self._public_of(holder)
         if type(raw) is not bytes or public is None:
             raise Malformed("no receipt")
-        return read_receipt(
-            raw,
-            self._network_id,
-            public=public,
-            expect_holder=holder,
-            expect_shard=shard,
-            expect_hash=payload_hash,
-            verify=self._verify,
-        )
+        read_receipt(raw, self._network_id, public=public, holder=holder, expected=expected, verify=self._verify)
+
+
+def _headers_of(message: Message) -> list[tuple[ShardHeader, bytes]]:
+    raw = message.args.get("headers")
+    if not isinstance(raw, list) or not 0 < len(raw) <= SHARDS_PER_REQUEST_MAX:
+        raise Malformed("shard.put: no headers")
+    if any(type(each) is not bytes for each in raw):
+        raise Malformed("shard.put: a header that is none")
+    return [(parse_header(each), each) for each in raw]
 
 
 def _encoding_of(message: Message) -> EncodingId:
