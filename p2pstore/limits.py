@@ -78,6 +78,13 @@ HEADER_BYTES_MAX: Final = 64 * KIB
 PEER_WINDOW_BYTES: Final = 16 * MIB
 """Payload bytes in flight to one peer: above the bandwidth-delay product of 1 Gbit/s at 100 ms (12 MB)."""
 
+SHARDS_PER_REQUEST_MAX: Final = 256
+"""Shards handed over in one request: their headers, and the receipt for them, fit a message's header."""
+
+SHARD_BATCH_BYTES: Final = 2 * MIB
+"""Payload bytes after which a request for several shards is full: two requests to each of five machines then hold
+20 MiB of copies, and a request and a group commit still serve four usual shards."""
+
 HANDLERS_PER_PEER_MAX: Final = 64
 """Requests of one peer served at once; one more is answered "busy"."""
 
