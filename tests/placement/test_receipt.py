@@ -43,7 +43,7 @@ def test_the_vector_never_changes() -> None:
 def test_it_counts_for_nothing_else() -> None:
     signed = sign_receipt(RECEIPT, NETWORK, HOLDER.sign)
     fewer = dict(list(SHARDS.items())[:2])
-    changed = {shard: b"x" * 32 for shard in SHARDS}
+    changed = dict.fromkeys(SHARDS, b"x" * 32)
     for expected in (fewer, changed, {}):
         with pytest.raises(Forged):
             read(signed, expected=expected)

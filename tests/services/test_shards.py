@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 import trio
+import trio.lowlevel
 
 from p2pstore.errors import Forged, Malformed, NoSpace, NotHeld, Refused, Unreachable
 from p2pstore.ids import GenerationId, NetworkId, PeerId, ShardId, StoreId
@@ -21,6 +22,7 @@ from p2pstore.storage.entries import StoredBytes, StoredShard
 
 KEYS = SealingKeys(GenerationId(b"g" * 16), b"c" * 32, b"d" * 32)
 NETWORK = NetworkId(b"n" * 32)
+STORE = StoreId(b"s" * 16)
 
 
 class Wall:
@@ -32,7 +34,7 @@ class Wall:
 class Shelf:
     """A fake store."""
 
-    store: StoreId = StoreId(b"s" * 16)
+    store: StoreId = STORE
     held: dict[ShardId, tuple[bytes, bytes]] = field(default_factory=dict)
     room: int = 10**9
     groups: int = 0
@@ -48,7 +50,7 @@ class Shelf:
         return StoredShard(self.store, len(self.held))
 
     async def get(self, shard: ShardId) -> StoredBytes:
-        await trio.sleep(0)
+        await trio.lowlevel.checkpoint()
         if shard not in self.held:
             raise NotHeld(shard)
         header, payload = self.held[shard]
@@ -144,8 +146,7 @@ async def test_what_does_not_fit_is_refused_and_the_rest_is_taken(autojump_clock
         try:
             await p.put(number)
         except Refused as error:
-            assert error.code == "full"
-            refused += 1
+            refused += error.code == "full"
 
     async with trio.open_nursery() as nursery:
         await nursery.start(p.client.run)
