@@ -43,11 +43,14 @@ from p2pstore.services.importer import Importer
 from p2pstore.services.liveness import Condition, Liveness, condition_of
 from p2pstore.services.membership import Membership
 from p2pstore.services.metadata_sync import MetadataSync
+from p2pstore.services.outlooks import Outlooks
 from p2pstore.services.owed import OwedStripes
 from p2pstore.services.placer import Placer
 from p2pstore.services.placing import Placing
 from p2pstore.services.recovery_door import ReadOnly
 from p2pstore.services.repairer import Repairer
+from p2pstore.services.restore_drill import RestoreDrill
+from p2pstore.services.scrubber import Scrubber
 from p2pstore.services.shards import ShardClient, ShardServer
 from p2pstore.services.silences import Silences
 from p2pstore.services.transfers import Transfers
@@ -61,6 +64,9 @@ UPLOAD_BYTES: Final = 96 * MIB
 
 DOWNLOAD_BYTES: Final = 64 * MIB
 """The same for downloads."""
+
+DRILL_BYTES: Final = 32 * MIB
+"""The same for test restores; nobody waits for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +240,38 @@ class Node:
             silences=self.silences,
             clock=seams.clock,
         )
+        self.scrubber = Scrubber(
+            store=store, ledger=ledger, clock=seams.clock, damage_found=self.repairer.damage_found
+        )
+        self.outlooks = Outlooks(
+            membership=membership,
+            ledger=ledger,
+            verdicts=self.verdicts,
+            liveness=self.liveness,
+            exporter=self.exporter,
+        )
+        self.restore_drill = RestoreDrill(
+            ledger=ledger,
+            exporter=Exporter(
+                files=seams.files,
+                workers=seams.io,
+                tree=ledger,
+                downloader=Downloader(
+                    me=me,
+                    workers=seams.cpu,
+                    clock=seams.clock,
+                    shards=self.shards,
+                    liveness=self.liveness,
+                    budget=ByteBudget(DRILL_BYTES),
+                    stripes_of=self.catalog.stripes_elsewhere,
+                    keys_of=membership.sealing_keys_of,
+                ),
+                keys_of=membership.sealing_keys_of,
+            ),
+            clock=seams.clock,
+            rng=seams.rng,
+            can_read=lambda: membership.myself is not None and membership.myself.role != "storage",
+        )
         self._owed = owed
 
     @classmethod
@@ -312,6 +350,8 @@ class Node:
                     self.metadata_sync.run,
                     self.placer.run,
                     self.repairer.run,
+                    self.scrubber.run,
+                    self.restore_drill.run,
                     self._follow_roster,
                 ):
                     nursery.start_soon(service)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from p2pstore.ids import ChunkId, EncodingId, PeerId
@@ -64,6 +65,13 @@ class Catalog:
         holders = await self.holders_of(sorted(statements))
         stripes = [_known(statements[encoding], holders[encoding]) for encoding in sorted(statements)]
         return sorted(stripes, key=lambda stripe: -sum(map(len, stripe.holders.values())) + stripe.needed)
+
+    async def stripes_elsewhere(self, chunk: ChunkId) -> list[KnownStripe]:
+        """The same without what lies here: for proving that the others suffice."""
+        return [
+            replace(stripe, holders={peer: held for peer, held in stripe.holders.items() if peer != self._me})
+            for stripe in await self.stripes_of_chunk(chunk)
+        ]
 
     async def stripe(self, encoding: EncodingId) -> tuple[KnownStripe, Promise] | None:
         """A stripe and the strongest promise that was stated for it; None if nobody refers to it."""

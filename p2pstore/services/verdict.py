@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 
 from p2pstore.ids import EncodingId, PeerId
 from p2pstore.ledger.ledger import Ledger
 from p2pstore.metadata.operations import StripeStatement
-from p2pstore.placement.promise import household_promise, stripe_health
-from p2pstore.placement.verdict import ORDER, State, Verdict, sentence_of, stripe_state, strongest_promise
+from p2pstore.placement.promise import household_promise
+from p2pstore.placement.verdict import ORDER, State, Verdict, sentence_of, strongest_promise
+from p2pstore.placement.what_if import CountedStripe
 from p2pstore.seams.clock import Clock
 from p2pstore.services.catalog import Catalog
 from p2pstore.services.liveness import Liveness
@@ -59,14 +60,11 @@ class VerdictService:
 
     async def _compute(self) -> Verdict:
         members = self._membership.roster.members()
-        counted = await self._counted()
         counts = dict.fromkeys((state.value for state in ORDER), 0)
         wanted = household_promise(len(members))
-        after: EncodingId | None = None
-        while statements := await self._ledger.stripes_after(after, PAGE_STRIPES):
-            after = statements[-1].encoding
-            for state in await self._states(statements, counted):
-                counts[state.value] += 1
+        async for stripes in self.stripes():
+            for stripe in stripes:
+                counts[stripe.state.value] += 1
         worst = next((state for state in reversed(ORDER) if counts[state.value]), State.SAFE)
         if len(members) == 1 and worst is State.SAFE:
             worst = State.RISK
@@ -82,16 +80,31 @@ class VerdictService:
     async def _states(
         self, statements: Sequence[StripeStatement], counted: Mapping[PeerId, bool]
     ) -> list[State]:
+        return [stripe.state for stripe in await self._as_counted(statements, counted)]
+
+    async def _as_counted(
+        self, statements: Sequence[StripeStatement], counted: Mapping[PeerId, bool]
+    ) -> list[CountedStripe]:
+        """Stripes with the holders that count, sorted by encoding."""
         stated: dict[EncodingId, list[StripeStatement]] = {}
         for statement in statements:
             stated.setdefault(statement.encoding, []).append(statement)
         holders = await self._catalog.holders_of(sorted(stated))
-        states = []
+        stripes = []
         for encoding, said in sorted(stated.items()):
             held = {peer: indices for peer, indices in holders[encoding].items() if counted.get(peer)}
             promise = strongest_promise(each.promise for each in said)
-            states.append(stripe_state(stripe_health(said[0].needed, held), promise))
-        return states
+            first = said[0]
+            stripes.append(CountedStripe(encoding, first.chunk, first.needed, first.shard_length, promise, held))
+        return stripes
+
+    async def stripes(self) -> AsyncIterator[list[CountedStripe]]:
+        """Every stripe as the verdict sees it, a page at a time."""
+        counted = await self._counted()
+        after: EncodingId | None = None
+        while statements := await self._ledger.stripes_after(after, PAGE_STRIPES):
+            after = statements[-1].encoding
+            yield await self._as_counted(statements, counted)
 
     async def _counted(self) -> dict[PeerId, bool]:
         """Whose shards count: by the rules that repair goes by."""

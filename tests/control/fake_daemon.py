@@ -17,6 +17,7 @@ from p2pstore.control.faults import Failure, Fault
 from p2pstore.control.paths import HOUSEHOLD_FILE, socket_path
 from p2pstore.control.server import Call, ControlServer, Op
 from tests.control.fake_history import FakeHistory
+from tests.control.fake_safety import DRILL, LOSS, WORST, FakeSafety
 
 PIECE = 1000
 PEER = {
@@ -76,6 +77,7 @@ class FakeDaemon:
         )
         ops: dict[str, Op] = {name: self._noted(name, getattr(self, f"op_{name}")) for name in names}
         ops["invite.wait"] = self._noted("invite.wait", self.op_invite_wait)
+        ops |= {name: self._noted(name, op) for name, op in FakeSafety().handlers().items()}
         ops |= {name: self._noted(name, op) for name, op in FakeHistory().handlers().items()}
         return ops
 
@@ -231,9 +233,11 @@ class FakeDaemon:
 
     async def op_safe(self, call: Call) -> Any:
         folder = {"path": b"/Photos", "state": self.state, "sentence": "survives 1"}
-        counts = {self.state: 12}
+        counts, names = {self.state: 12}, call.args.get("what_if")
         return {
-            "state": self.state, "sentence": "all well", "folders": [folder], "counts": counts, "computed_s": 0.0
+            "state": self.state, "sentence": "all well", "folders": [folder], "counts": counts, "computed_s": 0.0,
+            "what_if": LOSS | {"without": names} if names else None, "worst": [WORST] * call.args.get("worst", 0),
+            "test_restore": DRILL, "scrubbed": 1_700_000_000.0,
         }
 
     async def op_doctor(self, call: Call) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import signal
 import sqlite3
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from p2pstore.cli.demo import Machine, household
+from p2pstore.cli.demo import Machine, _find_shard, household
 from p2pstore.daemon.setup import decode_roster, encode_roster
 from p2pstore.keys.keyfile import KeyFile
 from p2pstore.metadata.roster_changes import remove
@@ -114,3 +115,81 @@ def test_a_machine_that_is_wiped_and_removed_is_made_up_for_without_anyone_askin
         machines[3].kill()
         machines[4].kill()
         assert p2p(machines[1].home, "cat", "/f").out == content(12_000_000)
+
+
+def flip_a_bit(machine: Machine) -> tuple[str, int]:
+    """One bit of the first shard in a machine's packs; (encoding, index)."""
+    for path in sorted((machine.home / "store" / "packs").iterdir()):
+        found = _find_shard(path)
+        if found is None:
+            continue
+        position, encoding, index = found
+        with path.open("r+b") as pack:
+            pack.seek(position)
+            byte = pack.read(1)[0]
+            pack.seek(position)
+            pack.write(bytes([byte ^ 0x10]))
+        return encoding, index
+    raise AssertionError("no shard")
+
+
+def test_a_flipped_bit_is_found_by_a_scrub_and_rebuilt_in_its_place_at_once(folder: Path) -> None:
+    with household(folder, "ABCD") as machines:
+        put(machines[0], folder, 6_000_000)
+        rotten = machines[2]
+        before = sorted((shard["peer"], shard["index"]) for shard in where(machines[0])[0]["shards"])
+        flip_a_bit(rotten)
+        scrubbed = p2p(rotten.home, "scrub", "--now", "--json")
+        assert scrubbed.code == 8
+        assert scrubbed.json["damaged"] == 1
+        wait_until(lambda: rotten.ask("scrub", {"action": "status"})["quarantined"] == 0, "it is rebuilt")
+        assert rotten.ask("repair")["repaired"]["shards"] == 1
+        assert p2p(rotten.home, "scrub", "--now", "--json").code == 0
+        wait_until(lambda: machines[0].ask("safe")["state"] == "safe", "the others know")
+        after = sorted((shard["peer"], shard["index"]) for shard in where(machines[0])[0]["shards"])
+        assert after == before, "in its place, and nothing elsewhere"
+        assert repaired_bytes([machine for machine in machines if machine is not rotten]) == 0
+
+
+def test_a_sleeping_laptop_causes_no_repair_and_its_shards_count(folder: Path) -> None:
+    with household(folder, "ABCDEF") as machines:
+        put(machines[0], folder, 4_000_000)
+        sleeper = machines[5].process
+        assert sleeper is not None
+        sleeper.send_signal(signal.SIGSTOP)
+        awake = machines[:5]
+        try:
+            wait_until(lambda: not hears(machines[0], 6), "the others notice", timeout_s=60)
+            report = p2p(machines[0].home, "repair", "--now", "--json")
+            assert report.code == 0
+            assert report.json["machines"] == [{"name": "F", "standing": "asleep", "stripes": 0}]
+            assert machines[0].ask("safe")["state"] == "safe"
+            assert repaired_bytes(awake) == 0
+        finally:
+            sleeper.send_signal(signal.SIGCONT)
+
+
+def test_what_would_be_left_and_who_can_leave_and_whether_files_come_back(folder: Path) -> None:
+    with household(folder, "ABCDEF") as machines:
+        asker = machines[1]
+        put(asker, folder, 5_000_000)
+        one = p2p(asker.home, "safe", "--what-if", "C", "--json")
+        assert (one.code, one.json["what_if"]["state"]) == (20, "thin")
+        assert one.json["state"] == "safe"
+        three = p2p(asker.home, "safe", "--what-if", "A,C,E", "--json")
+        assert three.code == 22
+        assert p2p(asker.home, "safe", "--what-if", "site:home", "--json").code == 22
+        assert p2p(asker.home, "safe", "--what-if", "nobody", "--json").code == 4
+        assert p2p(asker.home, "peers", "can-leave", "C", "--json").code == 0
+        refused = p2p(asker.home, "peers", "can-leave", "C", "D", "E", "--json")
+        assert refused.code == 5
+        assert any("could not be read" in reason for reason in refused.json["reasons"])
+        assert p2p(asker.home, "peers", "can-leave", "A", "--json").code == 5, "the only admin"
+        restored = p2p(asker.home, "test-restore", "--files", "3", "--json")
+        assert (restored.code, restored.json["files"], restored.json["bytes"]) == (0, 1, 5_000_000)
+        assert p2p(asker.home, "safe", "--json").json["test_restore"]["files"] == 1
+        for machine in machines[2:5]:
+            machine.kill()
+        lost = p2p(asker.home, "test-restore", "--json")
+        assert lost.code == 7
+        assert lost.json["failed"][0]["path"] == "/f"

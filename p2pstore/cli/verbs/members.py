@@ -10,6 +10,7 @@ import click
 from p2pstore.cli import text
 from p2pstore.cli.session import Session
 from p2pstore.cli.verb import VerbGroup
+from p2pstore.cli.verbs.safety import can_leave
 from p2pstore.control import exits
 
 
@@ -27,6 +28,9 @@ def peers(ctx: click.Context) -> int:
     result = session.ask("peers")
     session.show(result, peer_lines(session, result["peers"]))
     return exits.DONE
+
+
+peers.add_command(can_leave)
 
 
 def peer_lines(session: Session, found: list[Mapping[str, Any]]) -> list[str]:

@@ -107,37 +107,6 @@ def _peer_lines(session: Session, found: list[Mapping[str, Any]]) -> list[str]:
 
 
 @click.command(cls=Verb)
-@click.pass_obj
-def safe(session: Session) -> int:
-    """Is my data safe right now?
-
-    Exit code 0 safe, 20 thin, 21 risk, 22 lost, 23 unknown.
-    """
-    result = session.ask("safe")
-    code = exits.VERDICTS.get(result["state"], exits.UNKNOWN)
-    session.show({**result, "exit": code}, _safe_lines(session, result))
-    return code
-
-
-def _safe_lines(session: Session, result: Mapping[str, Any]) -> list[str]:
-    counts = result["counts"]
-    if session.plain:
-        lines = [f"verdict: {result['state']}", f"sentence: {result['sentence']}"]
-        lines += [f"files_{key}: {value}" for key, value in counts.items()]
-        return lines + [f"folder: {_folder(one)}" for one in result["folders"]]
-    lines = [verdict_line(session, result)]
-    if counts:
-        lines.append("  " + ", ".join(f"{value:,} {key}" for key, value in counts.items()))
-    return lines + [f"  {_folder(one)}" for one in result["folders"]]
-
-
-def _folder(folder: Mapping[str, Any]) -> str:
-    path = folder.get("path", b"")
-    name = text.shown(path) if isinstance(path, bytes) else str(path)
-    return f"{name} {folder.get('state', '')} {folder.get('sentence', '')}".rstrip()
-
-
-@click.command(cls=Verb)
 @click.option("--rebuild-index", is_flag=True, help="Make the index of shards anew from the packs.")
 @click.pass_obj
 def doctor(session: Session, *, rebuild_index: bool) -> int:
