@@ -21,6 +21,7 @@ from p2pstore.daemon.home import Home, Settings
 from p2pstore.daemon.operations import Operations
 from p2pstore.daemon.operations_api import ProgramOperations
 from p2pstore.daemon.operations_feed import Feed
+from p2pstore.daemon.operations_find import FindOperations
 from p2pstore.daemon.operations_history import HistoryOperations
 from p2pstore.daemon.operations_safety import SafetyOperations
 from p2pstore.daemon.setup import ENROLMENT_PORT_OFFSET, decode_roster
@@ -157,6 +158,7 @@ async def _run(home: Home, settings: Settings, port: int | None, listen: str | N
     async with trio.open_nursery() as nursery:
         await nursery.start(node.run, Listen(host, base, base + 1))
         await nursery.start(enrolment.run)
+    handlers |= FindOperations(node).handlers()
         await membership.announce(
             Endpoints(
                 control=tuple(addresses),

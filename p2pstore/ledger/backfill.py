@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from p2pstore.errors import Malformed
-from p2pstore.ledger.names import indexed_name
 from p2pstore.metadata.commits import decode_commit
+from p2pstore.metadata.name_match import indexed
 from p2pstore.metadata.operations import SealedOperation, decode_operation
 from p2pstore.metadata.vector import writer_of
 from p2pstore.seams.disk import Database
@@ -48,6 +48,6 @@ def fill_history(database: Database) -> None:
     last = 0
     while rows := database.execute("SELECT id, name FROM versions WHERE id > ? ORDER BY id LIMIT 1000", (last,)):
         database.execute_many(
-            "INSERT INTO names(rowid, name) VALUES(?, ?)", [(number, indexed_name(name)) for number, name in rows]
+            "INSERT INTO names(rowid, name) VALUES(?, ?)", [(number, indexed(name)) for number, name in rows]
         )
         last = rows[-1][0]

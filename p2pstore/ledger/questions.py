@@ -11,13 +11,16 @@ import trio
 from p2pstore.errors import PathFault
 from p2pstore.ids import ChunkId, EncodingId, EntryId, ManifestId, PeerId
 from p2pstore.ledger import holdings, marks
+from p2pstore.ledger.conflicts import Conflict, ConflictPage, Place
 from p2pstore.ledger.drafts import Path
 from p2pstore.ledger.history import Numbered, TrashPage
 from p2pstore.ledger.holdings import Holder, StorePosition
+from p2pstore.ledger.log import Chain, LogEntry
 from p2pstore.ledger.marks import MadeSnapshot
+from p2pstore.ledger.search import Hits, Query
 from p2pstore.ledger.store import Fork, Store
 from p2pstore.ledger.tree_view import Listing, Past
-from p2pstore.metadata.clock import hlc_at_end_of
+from p2pstore.metadata.clock import hlc_at, hlc_at_end_of
 from p2pstore.metadata.operations import StripeStatement
 from p2pstore.metadata.tree import Item
 from p2pstore.metadata.vector import Vector
@@ -218,6 +221,45 @@ class Questions:
     async def all_tags(self) -> list[tuple[str, int]]:
         """Every tag in use, and on how many entries."""
         return await self._read(marks.all_tags, self._store.database)
+    async def search(self, query: Query, *, before: int | None = None, limit: int = LIST_PAGE) -> Hits:
+        """A page of what `query` finds, the latest changed first."""
+        return await self._read(self._store.search.page, query, before, limit)
+
+    async def conflicts(self, *, after: Place | None = None, limit: int = LIST_PAGE) -> ConflictPage:
+        """A page of the names that have conflict copies."""
+        return await self._read(self._store.conflicts.page, after, limit)
+
+    async def conflict_around(self, path: Path) -> tuple[Item, Conflict | None] | None:
+        """What is at a path, and the conflict that it is in; None if nothing is there."""
+        return await self._read(self._store.conflicts.around, path)
+
+    async def log_page(
+        self,
+        *,
+        before: tuple[int, int] | None = None,
+        since_ms: int = 0,
+        author: PeerId | None = None,
+        limit: int = LIST_PAGE,
+    ) -> tuple[list[LogEntry], tuple[int, int] | None]:
+        """Commits, the latest first, and what to ask the next page with."""
+        return await self._read(self._store.log.page, before, hlc_at(since_ms), author, limit)
+
+    async def log_after(self, number: int, *, author: PeerId | None = None, limit: int = LIST_PAGE) -> list[LogEntry]:
+        """Commits applied after number `number`, in that order."""
+        return await self._read(self._store.log.after, number, author, limit)
+
+    async def log_end(self) -> int:
+        """The number of the commit applied last."""
+        return await self._read(self._store.log.last_number)
+
+    async def chains(self) -> list[Chain]:
+        """Every writer of whom commits are here, and how far."""
+        return await self._read(self._store.log.chains)
+
+    async def raw_commits(self, slot: int, after: int, limit: int) -> list[bytes]:
+        """A writer's commits that begin after sequence number `after`, in order."""
+        return await self._read(self._store.log.raw_commits, slot, after, limit)
+
 
     # --- manifests, stripes, inventories --------------------------------------------------------------------------
 

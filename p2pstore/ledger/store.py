@@ -13,10 +13,13 @@ from typing import Any, Final, TypeVar
 from p2pstore.errors import Forged, Malformed, Misuse, P2PStoreError, PeerFault
 from p2pstore.ids import Dot, EntryId, GenerationId, Incarnation, PeerId
 from p2pstore.ledger import schema
+from p2pstore.ledger.conflicts import ConflictView
 from p2pstore.ledger.drafting import Drafting
 from p2pstore.ledger.drafts import Committed, Draft
 from p2pstore.ledger.history import HistoryView
+from p2pstore.ledger.log import LogView
 from p2pstore.ledger.past_view import PastView
+from p2pstore.ledger.search import Search
 from p2pstore.ledger.tree_index import TreeIndex
 from p2pstore.ledger.tree_view import TreeView
 from p2pstore.ledger.waiting import Waiting
@@ -137,6 +140,9 @@ class Store:
         self.writers = Writers(database)
         self.view = TreeView(database, self.writers, peer_name)
         self.past = HistoryView(database, self.writers, self.view)
+        self.log = LogView(database, self.writers, self.view, self.past)
+        self.search = Search(database, self.view, self.past)
+        self.conflicts = ConflictView(database, self.view, self.past)
         self.index = TreeIndex(database, self.writers)
         self.waiting = Waiting()
         self.unreadable_operations = 0

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from p2pstore.ids import ROOT_ENTRY, Dot, EntryId
-from p2pstore.ledger.names import indexed_name
 from p2pstore.ledger.writers import Writers
 from p2pstore.metadata.marks import Mark, Tag
+from p2pstore.metadata.name_match import indexed
 from p2pstore.metadata.tree import Node, Rank, place
 from p2pstore.metadata.vector import writer_of
 from p2pstore.metadata.version import RECOVERED_ENTRY, Kind, Version, content_fields
@@ -66,7 +66,7 @@ class TreeIndex:
                 version.former_parent,
             ),
         )
-        self._database.execute("INSERT INTO names(rowid, name) VALUES(?, ?)", (number, indexed_name(version.name)))
+        self._database.execute("INSERT INTO names(rowid, name) VALUES(?, ?)", (number, indexed(version.name)))
         if live and len(touched) == 1 and self._add_simple(number, slot, sequence, hlc, version):
             return
         for entry in sorted(touched):

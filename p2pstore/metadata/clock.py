@@ -35,6 +35,11 @@ def observe(last: int, remote: int, wall_ms: int) -> int:
     return max(last, remote) if remote <= _wall_hlc(wall_ms + AHEAD_MS_MAX) else last
 
 
+def hlc_at(ms: int) -> int:
+    """The first timestamp of a millisecond."""
+    return _wall_hlc(ms)
+
+
 def hlc_at_end_of(ms: int) -> int:
     """The last timestamp of a millisecond."""
     return _wall_hlc(ms) | ((1 << COUNTER_BITS) - 1)

@@ -58,8 +58,9 @@ class Found:
     past: bool
 
 
-def moment_ms(text: str) -> int | None:
-    """The last millisecond of a local day ("2026-10-01") or minute ("2026-10-01T18:30"); None for what is neither."""
+def moment(text: str) -> tuple[int, int] | None:
+    """The first and the last millisecond of a local day ("2026-10-01") or minute ("2026-10-01T18:30"); None for what is
+    neither."""
     match = _MOMENT.fullmatch(text)
     if match is None:
         return None
@@ -67,7 +68,7 @@ def moment_ms(text: str) -> int | None:
         begins = datetime.fromisoformat(f"{match[1]}T{match[2] or '00:00'}")
         # the next midnight by the calendar, not 24 hours on: a day with a change of the clocks has 23 or 25
         ends = begins + (timedelta(minutes=1) if match[2] else timedelta(days=1))
-        return int(ends.timestamp() * 1000) - 1
+        return int(begins.timestamp() * 1000), int(ends.timestamp() * 1000) - 1
     except (ValueError, OverflowError):
         return None
 
@@ -104,8 +105,8 @@ class Addresses:
 
     async def cut_of(self, suffix: str) -> Vector | None:
         """The cut that a date or a snapshot's name stands for; None for neither."""
-        if (ms := moment_ms(suffix)) is not None:
-            return await self._tree.cut_at(ms)
+        if (span := moment(suffix)) is not None:
+            return await self._tree.cut_at(span[1])
         for made in await self._tree.snapshots():
             if made.snapshot.name == suffix:
                 return made.snapshot.cut

@@ -15,7 +15,9 @@ class FakeHistory:
 
     def handlers(self) -> dict[str, Op]:
         """All operations."""
-        names = ("history", "restore", "diff", "trash", "snapshot")
+        names = (
+            "history", "restore", "diff", "trash", "snapshot", "search", "tag", "conflicts", "resolve", "log",
+        )  # fmt: skip
         return {name: getattr(self, f"op_{name}") for name in names}
 
     async def op_history(self, call: Call) -> Any:
@@ -46,6 +48,35 @@ class FakeHistory:
         one = {"path": PATH, "when_ms": 1_700_000_000_000, "machine": "nas", "with_contents": False, **STATE}
         await call.emit({"entries": [{**one, "deleted": True}]})
         return {"entries": 1, "more": False}
+
+    async def op_search(self, call: Call) -> Any:
+        one = {"path": PATH, "kind": "file", "size": 7, "mtime_ns": STATE["mtime_ns"]}
+        await call.emit({"entries": [{**one, "when_ms": 1_700_000_000_000, "machine": "nas"}]})
+        return {"entries": 1, "more": len(call.args["words"]) > 1}
+
+    async def op_tag(self, call: Call) -> Any:
+        return {"path": call.args["path"], "tags": [{"word": call.args.get("word") or "tax", "count": 3}]}
+
+    async def op_conflicts(self, call: Call) -> Any:
+        state = {key: value for key, value in STATE.items() if key != "deleted"} | {"target": None}
+        versions = [
+            {"name": name, **state, "conflict": conflict, "when_ms": 1_700_000_000_000, "machine": machine}
+            for name, conflict, machine in ((b"a.txt", False, "nas"), (b"a (conflict, attic).txt", True, "attic"))
+        ]
+        await call.emit({"conflicts": [{"path": b"/a.txt", "versions": versions}]})
+        return {"conflicts": 1}
+
+    async def op_resolve(self, call: Call) -> Any:
+        return {"path": call.args["path"], "versions": 2, "kept": call.args["keep"]}
+
+    async def op_log(self, call: Call) -> Any:
+        if call.args.get("verify"):
+            ends = {"machine": "nas", "life": "ab" * 8, "commits": 3, "operations": 9, "end": "cd" * 32}
+            return {"sound": False, "writers": [{**ends, "problem": None}, {**ends, "problem": "a gap after number 4"}]}
+        deeds = [{"change": "created", "count": 5, "paths": [{"path": PATH}]}]
+        commit = {"when_ms": 1_700_000_000_000, "machine": "nas", "hash": "ef" * 32, "operations": 7}
+        await call.emit({"commits": [{**commit, "deeds": deeds}, {**commit, "deeds": []}]})
+        return {"commits": 2, "more": False}
 
     async def op_snapshot(self, call: Call) -> Any:
         return {"snapshots": [{"name": "spring", "when_ms": 1_700_000_000_000, "machine": "nas"}]}

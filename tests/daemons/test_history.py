@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -16,12 +23,11 @@ from tests.daemons.conftest import p2p
 
 pytestmark = pytest.mark.daemons
 
+T = TypeVar("T")
+
 
 @pytest.fixture(scope="module")
-def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Machine]]:
-    import shutil
-    import tempfile
-
+def three() -> Iterator[list[Machine]]:
     path = Path(tempfile.mkdtemp(prefix="p2p-h-"))
     try:
         with household(path, "ABC") as machines:
@@ -92,7 +98,7 @@ def test_what_was_removed_comes_back_where_it_was_and_elsewhere(three: list[Mach
     settle(b, "/album/sub/3", 1)
     assert p2p(b.home, "rm", "-r", "/album").code == 0
     listed = p2p(b.home, "trash", "ls", "--json").json
-    assert [one["path"] for one in listed["entries"]][0] == "/album"
+    assert listed["entries"][0]["path"] == "/album"
     assert listed["entries"][0]["with_contents"] is True
     assert p2p(b.home, "ls", "/album").code == 4
     back = p2p(b.home, "trash", "put-back", "/album", "--json")
@@ -135,7 +141,7 @@ def test_a_snapshot_and_a_date_show_the_tree_as_it_was(three: list[Machine], fol
     assert p2p(b.home, "get", "-r", "/year@april", str(folder / "then")).code == 0
     assert sorted(os.listdir(folder / "then")) == ["notes", "spring"]
     assert (folder / "then" / "spring" / "photo").read_bytes() == b"blossom"
-    today = datetime.now()
+    today = datetime.now().astimezone()
     yesterday = (today - timedelta(days=1)).strftime("%Y-%m-%d")
     assert p2p(b.home, "ls", f"/year@{yesterday}").code == 4
     assert cat(b, f"/year/notes@{(today + timedelta(days=1)).strftime('%Y-%m-%d')}") == b"final"
@@ -156,3 +162,133 @@ def test_a_name_with_an_at_sign_wins_over_a_version(three: list[Machine], folder
     assert cat(a, "/mail@1") == b"a name of its own"
     assert cat(a, "/mail@2") == b"v2"
     assert cat(a, "/mail@1@1") == b"a name of its own"
+
+
+def wait_for(ask: Callable[[], T], good: Callable[[T], bool]) -> T:
+    """What `ask` says once it is good; gossip takes its time."""
+    ends_s = time.monotonic() + 20
+    while True:
+        answer = ask()
+        if good(answer):
+            return answer
+        assert time.monotonic() < ends_s, answer
+        time.sleep(0.1)
+
+
+def test_tags_and_searches_find_the_same_on_every_machine(three: list[Machine], folder: Path) -> None:
+    a, b, _ = three
+    assert p2p(a.home, "mkdir", "-p", "/scans/2024").code == 0
+    for name in ("Passport-2019.pdf", "passport 2024.pdf", "invoice.txt", "Überweisung.txt"):
+        store(a, folder, f"/scans/2024/{name}", name.encode())
+    store(a, folder, "/scans/2024/film.mp4", random.Random(3).randbytes(200_000))
+    assert p2p(a.home, "tag", "add", "/scans/2024/invoice.txt", "Tax").code == 0
+    settle(b, "/scans/2024/film.mp4", 1)
+    tags = wait_for(lambda: p2p(b.home, "tag", "ls", "--json").json["tags"], bool)
+    assert tags == [{"word": "tax", "count": 1}]
+
+    def found(*arguments: str) -> list[str]:
+        done = p2p(b.home, "search", *arguments, "--json")
+        assert done.code == 0, done.err
+        return sorted(os.path.basename(one["path"]) for one in done.json["entries"])
+
+    assert found("passport") == ["Passport-2019.pdf", "passport 2024.pdf"]
+    assert found("PASS", "2024") == ["passport 2024.pdf"]
+    assert found("*2019.pdf") == ["Passport-2019.pdf"]
+    assert found("überw") == ["Überweisung.txt"]
+    assert found("--tag", "tax") == ["invoice.txt"]
+    assert found("--type", "video") == ["film.mp4"]
+    assert found("--larger", "100K", "film") == ["film.mp4"]
+    assert found("passport", "--smaller", "5") == []
+    assert found("24", "--type", "folder") == ["2024"]
+    today = datetime.now().astimezone().strftime("%Y-%m-%d")
+    assert found("invoice", "--since", today) == ["invoice.txt"]
+    assert found("invoice", "--until", "1999-12-31") == []
+    assert found("invoice", "--deleted") == []
+    wait_for(lambda: found("film", "--on-machine", "C"), lambda names: names == ["film.mp4"])
+    assert p2p(b.home, "search", "x", "--on-machine", "nobody").code == 2
+    assert p2p(b.home, "search").code == 2
+    assert p2p(b.home, "mv", "/scans/2024/invoice.txt", "/scans/bill.txt").code == 0
+    assert found("--tag", "tax") == ["bill.txt"]
+    assert p2p(b.home, "tag", "rm", "/scans/bill.txt", "tax").code == 0
+    assert found("--tag", "tax") == []
+    assert p2p(b.home, "rm", "/scans/bill.txt").code == 0
+    assert found("bill", "--deleted") == ["bill.txt"]
+
+
+def test_a_conflict_is_listed_and_resolved_and_nothing_is_lost(three: list[Machine], folder: Path) -> None:
+    a, b, c = three
+    store(a, folder, "/plan", b"base")
+    settle(b, "/plan", 1)
+    settle(c, "/plan", 1)
+    # two machines that do not hear each other for a moment, as a laptop on the road
+    for machine in (a, b):
+        machine.stop()
+    c.stop()
+    for machine, text in ((a, b"from A"), (b, b"from B")):
+        machine.start()
+        machine.wait_ready()
+        file = folder / "source"
+        file.write_bytes(text)
+        assert p2p(machine.home, "put", "--ack", "here", str(file), "/plan").code == 0
+        machine.stop()
+    for machine in three:
+        machine.start()
+        machine.wait_ready()
+    [conflict] = wait_for(lambda: p2p(a.home, "conflicts", "--json").json["conflicts"], bool)
+    assert conflict["path"] == "/plan"
+    assert {one["machine"] for one in conflict["versions"]} == {"A", "B"}
+    _, copy = conflict["versions"]
+    assert copy["conflict"] is True
+    assert copy["name"].startswith("plan (conflict, ")
+    assert p2p(a.home, "search", "plan", "--conflict", "--json").json["entries"][0]["path"] == "/plan"
+    kept = cat(a, "/" + copy["name"])
+    assert p2p(a.home, "resolve", "/" + copy["name"], "--keep", "this").code == 0
+    assert cat(a, "/plan") == kept
+    assert p2p(a.home, "conflicts", "--json").json["conflicts"] == []
+    assert p2p(a.home, "resolve", "/plan", "--keep", "both").code == 2, "it is over"
+    contents = {cat(a, f"/plan@{number}") for number in (1, 2, 3, 4)}
+    assert contents == {b"base", b"from A", b"from B"}
+    wait_for(lambda: p2p(b.home, "conflicts", "--json").json["conflicts"], lambda found: not found)
+
+
+def test_the_log_says_who_did_what_and_that_nobody_changed_it(three: list[Machine], folder: Path) -> None:
+    a, b, _ = three
+    store(a, folder, "/logged", b"1")
+    settle(b, "/logged", 1)
+    assert p2p(b.home, "rm", "/logged").code == 0
+    settle(a, "/logged", 2)
+    commits = p2p(a.home, "log", "--json").json["commits"]
+    deeds = [
+        (commit["machine"], deed["change"])
+        for commit in commits
+        for deed in commit["deeds"]
+        if {"path": "/logged"} in deed["paths"]
+    ]
+    assert deeds == [("B", "deleted"), ("A", "created")]
+    only = p2p(a.home, "log", "--machine", "B", "--limit", "3", "--json").json["commits"]
+    assert {commit["machine"] for commit in only} == {"B"}
+    assert p2p(a.home, "log", "--since", "2099-01-01", "--json").json["commits"] == []
+
+    def ends(machine: Machine) -> dict[str, str]:
+        answer = p2p(machine.home, "log", "--verify", "--json")
+        assert answer.code == 0, answer
+        assert answer.json["sound"] is True
+        return {one["life"]: one["end"] for one in answer.json["writers"]}
+
+    wait_for(lambda: (ends(a), ends(b)), lambda both: both[0] == both[1])
+
+
+def test_the_log_is_followed(three: list[Machine], folder: Path) -> None:
+    a, b, _ = three
+    command = [sys.executable, "-P", "-m", "p2pstore.cli", "--home", str(b.home), "log", "-f", "-n", "1", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as following:
+        assert following.stdout is not None
+        try:
+            assert json.loads(following.stdout.readline())["type"] == "commit"
+            store(a, folder, "/followed", b"1")
+            while b"/followed" not in (line := following.stdout.readline()):
+                assert line
+            assert json.loads(line)["machine"] == "A"
+        finally:
+            following.send_signal(signal.SIGINT)
+            assert following.wait(10) == 130
