@@ -152,13 +152,13 @@ async def _run(home: Home, settings: Settings, port: int | None, listen: str | N
     feed = Feed(node, status=operations.describe)
     programs = ProgramOperations(node)
     handlers = {**operations.handlers(), **feed.handlers(), **programs.handlers()}
+    handlers |= FindOperations(node).handlers()
     handlers |= HistoryOperations(node).handlers()
     handlers |= SafetyOperations(node).handlers()
     server = ControlServer(handlers, version=program, outliving={"put"})
     async with trio.open_nursery() as nursery:
         await nursery.start(node.run, Listen(host, base, base + 1))
         await nursery.start(enrolment.run)
-    handlers |= FindOperations(node).handlers()
         await membership.announce(
             Endpoints(
                 control=tuple(addresses),
