@@ -163,6 +163,17 @@ class Questions:
 
         return await self._read(window)
 
+    async def place_in_folder(self, path: Path, name: bytes) -> int:
+        """How many names of the folder at `path` come before `name`. Raises PathFault."""
+
+        def place() -> int:
+            item = self._store.view.resolve(path)
+            if item is None or item.kind is not Kind.FOLDER:
+                raise PathFault("not-found" if item is None else "not-a-folder", path)
+            return self._store.view.names_before(item.entries, name)
+
+        return await self._read(place)
+
     def walk(self, path: Path = (), *, page: int = LIST_PAGE, at: Vector | None = None) -> Walk:
         """Everything below `path`, now or at a cut. Raises PathFault at the first step."""
         return Walk(self, path, page, at)

@@ -205,6 +205,15 @@ class TreeView:
         rows = self._database.execute(f"{self._names(folder)} ORDER BY name LIMIT 1 OFFSET ?", (*folder, index))
         return rows[0][0] if rows else None
 
+    def names_before(self, folder: Sequence[EntryId], name: bytes) -> int:
+        """How many of that folder's names come before `name`."""
+        places = ", ".join("?" * len(folder))
+        [(count,)] = self._database.execute(
+            f"SELECT count(DISTINCT name) FROM entries WHERE parent IN ({places}) AND shown = 1 AND name < ?",
+            (*folder, name),
+        )
+        return int(count)
+
     def _names(self, folder: Sequence[EntryId]) -> str:
         places = ", ".join("?" * len(folder))
         return f"SELECT name FROM entries WHERE parent IN ({places}) AND shown = 1 GROUP BY name"
