@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from p2pstore.control.faults import Failure, Fault
 from tui import words
-from tui.dialogs.ask import Ask, local_matches
-from tui.dialogs.confirm import Confirm
 from tui.model import Transfer
 
 if TYPE_CHECKING:
@@ -26,6 +25,8 @@ class Actions:
         self._app = app
         self.fetching = 0
         """Downloads that end when this program does."""
+        self.trashed: list[bytes] = []
+        """What was put into the trash last."""
 
     def do(self, op: str, args: Mapping[str, Any], done: Callable[[Any], str]) -> None:
         """Ask the daemon and say what came of it."""
@@ -39,6 +40,25 @@ class Actions:
             return
         if said := done(result):
             self._app.notify(said, markup=False)
+
+    def _ask(
+        self,
+        then: Callable[[str | None], None],
+        title: str,
+        hint: str,
+        start: str = "",
+        *,
+        check: Callable[[str], str],
+        complete: Callable[[str], Sequence[str]] | None = None,
+    ) -> None:
+        from tui.dialogs.ask import Ask
+
+        self._app.push_screen(Ask(title, hint, start, complete=complete, check=check), then)
+
+    def _confirm(self, then: Callable[[], None], title: str, lines: Sequence[str], verb: str) -> None:
+        from tui.dialogs.confirm import Confirm
+
+        self._app.push_screen(Confirm(title, lines, verb), lambda sure: then() if sure else None)
 
     # --- in and out -------------------------------------------------------------------------------------------------
 
@@ -56,7 +76,7 @@ class Actions:
 
         hint = f"A file or folder of this machine; it goes into {words.shown(folder)}"
         start = os.getcwd().rstrip("/") + "/"
-        self._app.push_screen(Ask("Store", hint, start, complete=local_matches, check=_must_exist), go)
+        self._ask(go, "Store", hint, start, complete=_local_matches, check=_must_exist)
 
     def _stored(self, result: Mapping[str, Any]) -> str:
         self._list_failed(result)
@@ -77,14 +97,11 @@ class Actions:
                 self._fetch(paths, folder)
                 return
             lines = [f"In {folder} there are already:", *_names(taken), "", "Files of the same name would be replaced."]
-            self._app.push_screen(
-                Confirm("Replace what is there?", lines, "replace"),
-                lambda sure: self._fetch(paths, folder) if sure else None,
-            )
+            self._confirm(lambda: self._fetch(paths, folder), "Replace what is there?", lines, "replace")
 
         hint = f"A folder of this machine for {_named(paths)}"
         start = os.getcwd().rstrip("/") + "/"
-        self._app.push_screen(Ask("Get", hint, start, complete=local_matches, check=_must_be_folder), go)
+        self._ask(go, "Get", hint, start, complete=_local_matches, check=_must_be_folder)
 
     def _fetch(self, paths: Sequence[bytes], folder: str) -> None:
         args = {"sources": list(paths), "destination": os.fsencode(folder), "recursive": True, "into": True}
@@ -118,10 +135,9 @@ class Actions:
     def stop(self, transfer: Transfer) -> None:
         """End a transfer, when confirmed."""
         lines = [transfer.title, "", "What is stored so far stays; the same command goes on where it stopped."]
-        self._app.push_screen(
-            Confirm("Stop this transfer?", lines, "stop it"),
-            lambda sure: self.do("transfer.stop", {"number": transfer.number}, lambda _: "stopped") if sure else None,
-        )
+        args = {"number": transfer.number}
+        then = partial(self.do, "transfer.stop", args, lambda _: "stopped")
+        self._confirm(then, "Stop this transfer?", lines, "stop it")
 
     # --- names ------------------------------------------------------------------------------------------------------
 
@@ -134,7 +150,7 @@ class Actions:
                 self.do("mkdir", {"path": path, "parents": True}, lambda _: f"made {words.shown(path)}")
 
         hint = f"Its name; it is made in {words.shown(folder)}"
-        self._app.push_screen(Ask("New folder", hint, check=_must_be_name), go)
+        self._ask(go, "New folder", hint, check=_must_be_name)
 
     def move(self, paths: Sequence[bytes]) -> None:
         """Another name for one thing, or another folder for several; nothing is replaced."""
@@ -148,8 +164,8 @@ class Actions:
                 self._app.run_worker(self._move(paths, target, into=into), group="actions", exit_on_error=False)
 
         hint = "Its new path; with / at the end, the folder it goes into" if one else f"The folder for {_named(paths)}"
-        self._app.push_screen(
-            Ask("Move", hint, os.fsdecode(start), check=_must_be_store_path, complete=self._store_matches), go
+        self._ask(
+            go, "Move", hint, os.fsdecode(start), check=_must_be_store_path, complete=self._store_matches
         )
 
     def _store_matches(self, typed: str) -> list[str]:
@@ -197,12 +213,76 @@ class Actions:
             lines.append("Folders go with everything below them.")
         lines.append("It disappears on every machine. The bytes are not given up at once.")
 
-        def go(sure: bool | None) -> None:
-            if sure:
-                self._app.files.listing.unmark()
-                self.do("rm", {"paths": list(paths), "recursive": True}, lambda _: f"{_named(paths)} went to the trash")
+        def go() -> None:
+            self._app.files.listing.unmark()
+            self.do("rm", {"paths": list(paths), "recursive": True}, trashed)
 
-        self._app.push_screen(Confirm("Put into the trash?", lines, "put it into the trash"), go)
+        def trashed(_: Any) -> str:
+            self.trashed = list(paths)
+            back = "; z puts it back" if self._app.model.knows("trash") else ""
+            return f"{_named(paths)} went to the trash{back}"
+
+        self._confirm(go, "Put into the trash?", lines, "put it into the trash")
+
+    def put_back(self, paths: Sequence[bytes]) -> None:
+        """Out of the trash again. Nothing that is there is replaced."""
+        for path in paths:
+            self.do("trash", {"action": "put-back", "path": path}, self._restored)
+
+    def undo(self) -> None:
+        """The last trash, undone."""
+        self.put_back(self.trashed)
+        self.trashed = []
+
+    def restore(self, path: bytes, number: int) -> None:
+        """Make a version the newest, when confirmed."""
+        lines = [f"Version {number} of {words.shown(path)} becomes the newest.", "The one of now stays in its history."]
+        then = partial(self.do, "restore", {"path": b"%b@%d" % (path, number)}, self._restored)
+        self._confirm(then, "Bring this version back?", lines, "bring it back")
+
+    def _restored(self, result: Mapping[str, Any]) -> str:
+        self._list_failed(result)
+        if result.get("same"):
+            return f"{words.shown(result['path'])} is like that already"
+        return f"{words.shown(result['path'])} is back"
+
+    # --- safety -----------------------------------------------------------------------------------------------------
+
+    def what_if(self, then: Callable[[str | None], None]) -> None:
+        """Ask for names of machines or places."""
+        known = sorted({name for one in self._app.model.machines for name in (one.name, one.site)})
+        hint = f"Machines or places, with a comma between them: {', '.join(known)}"
+
+        def complete(typed: str) -> list[str]:
+            before, comma, last = typed.rpartition(",")
+            return [before + comma + name for name in known if name.startswith(last.strip())]
+
+        self._ask(then, "What if these were lost?", hint, check=lambda _: "", complete=complete)
+
+    def repair(self) -> None:
+        """Say what is due and how much that is; begin when confirmed."""
+        self._app.run_worker(self._repair(), group="actions", exit_on_error=False)
+
+    async def _repair(self) -> None:
+        try:
+            plan = await self._app.link.call("repair", {"now": False}, timeout_s=120.0)
+        except Failure as failure:
+            self._app.complain(failure.fault)
+            return
+        lines = [f"{key.replace('_', ' ')}: {value:,}" for key, value in _figures(plan)]
+        lines += ["", "What is missing is rebuilt from what is left; nothing becomes less safe meanwhile."]
+        then = partial(self.do, "repair", {"now": True}, lambda _: "the repair is through")
+        self._confirm(then, "Repair now?", lines, "begin")
+
+    def test_restore(self) -> None:
+        """Read some files back whole, to prove that it works."""
+        self._app.notify("reading 20 files back")
+        self.do("test-restore", {"files": 20}, self._drilled)
+
+    def _drilled(self, result: Mapping[str, Any]) -> str:
+        bad = int(result.get("failed_count", 0))
+        files = words.count(int(result.get("files", 0)), "file")
+        return f"{files} read back, {bad:,} failed" if bad else f"{files} read back and right, every byte"
 
     # --- the daemon -------------------------------------------------------------------------------------------------
 
@@ -217,6 +297,17 @@ class Actions:
             fix = tuple(str(line) for line in answer.get("fix") or ())
             self._app.complain(Fault("start-failed", str(answer.get("what", "")), str(answer.get("why", "")), fix))
         self._app.link.hurry()
+
+
+def _figures(plan: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """The numbers of a plan, for a person to weigh."""
+    return [(key, value) for key, value in plan.items() if type(value) is int][:8]
+
+
+def _local_matches(typed: str) -> Sequence[str]:
+    from tui.dialogs.ask import local_matches
+
+    return local_matches(typed)
 
 
 def _names(paths: Sequence[bytes]) -> list[str]:

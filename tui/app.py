@@ -1,4 +1,7 @@
-"""The app: owns the connection and the panes, paints at most four times a second. What to do is in `actions`."""
+"""The app: owns the connection and the panes, paints at most four times a second. What to do is in `actions`.
+
+Dialogs are imported when they are first wanted: they are a fifth of the time that a start takes.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
@@ -16,18 +19,15 @@ from textual.dom import DOMNode
 from textual.screen import Screen
 from textual.timer import Timer
 
-from p2pstore.control.faults import Fault
+from p2pstore.control.faults import Failure, Fault
 from tui import keys, themes, words
 from tui.actions import Actions
-from tui.dialogs.confirm import Confirm
-from tui.dialogs.first_run import FirstRun, Run, run_command
-from tui.dialogs.help import Help, groups_of
-from tui.dialogs.invite import Invite
 from tui.link import Connect, Link
 from tui.model import Model, Standing, Transfer
 from tui.palette import Commands
 from tui.panes.activity import ActivityPane, transfer_pieces
 from tui.panes.files import FilesPane
+from tui.panes.history import HistoryPane
 from tui.panes.machines import MachinesPane
 from tui.panes.pane import Pane
 from tui.panes.safety import SafetyPane
@@ -37,6 +37,9 @@ from tui.widgets.rows import Rows
 from tui.widgets.said import Said, assemble
 from tui.widgets.status import Tabs, banner, headline
 from tui.words import Glyphs
+
+if TYPE_CHECKING:
+    from tui.dialogs.first_run import Run
 
 PAINT_EVERY_S: Final = 0.25
 """Four paints a second: more is not seen, and costs a tenth of a core (facts)."""
@@ -53,6 +56,7 @@ PANES: Final[dict[str, type[Pane]]] = {
     "Machines": MachinesPane,
     "Activity": ActivityPane,
     "Safety": SafetyPane,
+    "History": HistoryPane,
 }
 
 
@@ -75,6 +79,7 @@ class P2pApp(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("u", "start_daemon", "start the daemon", id="start_daemon"),
         Binding("question_mark", "help", "help", id="help"),
+        Binding("slash", "find", "find", show=False, id="find"),
         *[
             Binding(str(number), f"pane('{name}')", name, show=False, id=f"pane_{name.lower()}")
             for number, name in enumerate(PANES, 1)
@@ -102,7 +107,7 @@ class P2pApp(App[None]):
         self.model = Model(Standing("connecting", now()))
         self.link = Link(connect or self._connect, self.model, now=now, changed=self.touch)
         self.actions = Actions(self)
-        self.run_p2pstore: Run = run or (lambda arguments: run_command(home, arguments))
+        self.run_p2pstore = run or self._run
         self._pane_name = pane
         self._painted_s = 0.0
         self._paint_timer: Timer | None = None
@@ -110,6 +115,11 @@ class P2pApp(App[None]):
             self.register_theme(each)
         self.theme = theme if theme in self.available_themes else themes.DEFAULT
         self.set_class(not glyphs.blocks, "ascii")
+
+    async def _run(self, arguments: Sequence[str]) -> tuple[int, dict[str, Any]]:
+        from tui.dialogs.first_run import run_command
+
+        return await run_command(self.home_path, arguments)
 
     async def _connect(self) -> Any:
         from p2pstore.control.aio import AsyncClient
@@ -241,14 +251,20 @@ class P2pApp(App[None]):
         box.say(assemble(*parts))
 
     _stood: str = ""
+    _known: object = None
 
     def _follow_standing(self) -> None:
-        kind = self.model.standing.kind
+        kind, operations = self.model.standing.kind, self.model.overview.get("operations")
+        if operations != self._known:
+            self._known = operations
+            self.refresh_bindings()
         if kind == self._stood:
             return
         before, self._stood = self._stood, kind
         self.refresh_bindings()
-        if kind == "none" and not isinstance(self.screen, FirstRun):
+        if kind == "none":
+            from tui.dialogs.first_run import FirstRun
+
             self.push_screen(FirstRun(self.home_path, self.glyphs, self.run_p2pstore), self._after_first_run)
         elif kind == "live" and before == "gone":
             self.files.forget()
@@ -283,7 +299,13 @@ class P2pApp(App[None]):
     async def show_file(self, path: bytes) -> None:
         """Go to a file."""
         await self.action_pane("Files")
-        await self.files.listing.go_to(path)
+        try:
+            found = await self.files.listing.go_to(path)
+        except Failure as failure:
+            self.complain(failure.fault)
+            return
+        if not found:
+            self.notify(f"{words.shown(path)} is not there any more", markup=False)
 
     def ask_get(self, paths: Sequence[bytes]) -> None:
         """Fetch."""
@@ -305,6 +327,14 @@ class P2pApp(App[None]):
         """Put into the trash."""
         self.actions.trash(paths)
 
+    def ask_restore(self, path: bytes, number: int) -> None:
+        """Bring a version back."""
+        self.actions.restore(path, number)
+
+    def put_back(self, path: bytes) -> None:
+        """Out of the trash."""
+        self.actions.put_back([path])
+
     def ask_stop(self, transfer: Transfer) -> None:
         """End a transfer."""
         self.actions.stop(transfer)
@@ -313,7 +343,20 @@ class P2pApp(App[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002  Textual's
         """The daemon is started only where none runs."""
-        return self.model.standing.kind == "gone" if action == "start_daemon" else True
+        if action == "start_daemon":
+            return self.model.standing.kind == "gone"
+        needed = {"find": "search", "invite": "invite"}.get(action)
+        return needed is None or self.model.knows(needed)
+
+    def action_find(self) -> None:
+        """Look for files by name."""
+        from tui.dialogs.find import Find
+
+        self.push_screen(Find(self.link, self.glyphs), self._found)
+
+    async def _found(self, path: bytes | None) -> None:
+        if path is not None:
+            await self.show_file(path)
 
     def action_start_daemon(self) -> None:
         """Start the daemon."""
@@ -322,6 +365,8 @@ class P2pApp(App[None]):
 
     def action_invite(self) -> None:
         """Invite a machine."""
+        from tui.dialogs.invite import Invite
+
         self.push_screen(Invite(self.link), self._joined)
 
     def _joined(self, name: str | None) -> None:
@@ -330,11 +375,15 @@ class P2pApp(App[None]):
 
     def action_help(self) -> None:
         """The keys of what has the focus."""
+        from tui.dialogs.help import Help, groups_of
+
         if len(self.screen_stack) == 1:
             self.push_screen(Help(groups_of(self.screen, self.glyphs), f"Keys: {self._pane_name}"))
 
     async def action_quit(self) -> None:
         """Leave. Uploads go on in the daemon; a download would end, so that is asked."""
+        from tui.dialogs.confirm import Confirm
+
         if not self.actions.fetching or isinstance(self.screen, Confirm):
             self.exit()
             return

@@ -169,7 +169,6 @@ class Model:
         safe: the answer to `safe`, as last asked.
         up, down: bytes a second.
         rates: what they were.
-        operations: daemon operations that turned out not to exist.
     """
 
     standing: Standing
@@ -239,6 +238,10 @@ class Model:
     def revision(self) -> int:
         """Rises whenever the tree may have changed."""
         return int(self.overview.get("revision", 0))
+
+    def knows(self, op: str) -> bool:
+        """Whether the daemon can be asked for `op`: what it cannot do is not offered."""
+        return op in self.overview.get("operations", ())
 
     @property
     def news(self) -> int:

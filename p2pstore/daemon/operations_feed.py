@@ -3,6 +3,7 @@
 ```
 subscribe {topics}            overview, transfers, log: a snapshot, then what changed (control/topics)
 page {path, offset, limit}    a window of a folder: {count, entries}
+page.of {path, name}          where in its folder a name stands: {index}
 health {paths}                a verdict for each file, for the rows in sight
 transfer.stop {number}        ends a transfer early, whoever began it
 ```
@@ -59,11 +60,15 @@ class Feed:
     Args:
         node: what is watched.
         status: how things stand, as `p2pstore status --json` has it.
+
+    Attributes:
+        operations: what can be asked of this daemon: a screen offers no button that would do nothing.
     """
 
     def __init__(self, node: Node, *, status: Callable[[], Awaitable[dict[str, Any]]]) -> None:
         self._node = node
         self._status = status
+        self.operations: tuple[str, ...] = ()
         self._overview: dict[str, Any] = {}
         self._revision = 0
         self._news = 0
@@ -80,6 +85,7 @@ class Feed:
         return {
             "subscribe": self.subscribe,
             "page": self.page,
+            "page.of": self.page_of,
             "health": self.health,
             "transfer.stop": self.transfer_stop,
         }
@@ -123,7 +129,7 @@ class Feed:
         if self._changed:
             self._changed = False
             await self._node.verdicts.verdict(fresh=True)
-        self._overview = {**await self._status(), **self._counters()}
+        self._overview = {**await self._status(), **self._counters(), "operations": self.operations}
 
     async def _publish_overview(self) -> None:
         clock = self._node.seams.clock
@@ -197,6 +203,13 @@ class Feed:
             shown = b"/" + b"/".join(path)
             raise (not_found(shown) if error.code == "not-found" else not_a_folder(shown)) from None
         return {"count": count, "revision": self._revision, "entries": [_entry(item) for item in items]}
+
+    async def page_of(self, call: Call) -> dict[str, Any]:
+        """The number of a name in its folder, for whoever wants to show it there."""
+        name = call.args.get("name")
+        if type(name) is not bytes:
+            raise Malformed("name: wanted bytes")
+        return {"index": await self._node.ledger.place_in_folder(_path(call.args.get("path")), name)}
 
     async def health(self, call: Call) -> dict[str, Any]:
         """A verdict for each of some files: {path, state}; None for what is no file, or too long to look at in

@@ -155,6 +155,7 @@ async def _run(home: Home, settings: Settings, port: int | None, listen: str | N
     handlers |= FindOperations(node).handlers()
     handlers |= HistoryOperations(node).handlers()
     handlers |= SafetyOperations(node).handlers()
+    feed.operations = tuple(sorted(handlers))
     server = ControlServer(handlers, version=program, outliving={"put"})
     async with trio.open_nursery() as nursery:
         await nursery.start(node.run, Listen(host, base, base + 1))

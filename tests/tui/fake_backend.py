@@ -38,6 +38,31 @@ COUNTS = {
 }
 
 
+OPERATIONS = (
+    "history", "invite", "peers.can-leave", "repair", "restore", "search", "test-restore", "trash",
+)  # fmt: skip
+
+
+def _version(number: int, days: float, machine: str, size: int, **more: Any) -> dict[str, Any]:
+    when_ms = int((NOW - days * 86400) * 1000)
+    return {
+        "number": number, "when_ms": when_ms, "machine": machine, "change": "changed", "name": b"", "kind": "file",
+        "size": size, "mtime_ns": 0, "mode": 0o644, "deleted": False, "current": False, "restorable": True, **more,
+    }  # fmt: skip
+
+
+VERSIONS = [
+    _version(3, 2, "mum-laptop", 812, current=True), _version(2, 30, "lena-macbook", 790),
+    _version(1, 400, "attic-nas", 120, change="made", restorable=False),
+]  # fmt: skip
+TRASH = [
+    {"path": b"/Scans/old.pdf", "when_ms": int((NOW - 86400) * 1000), "machine": "mum-laptop", "with_contents": False,
+     "kind": "file", "size": 182_000, "mtime_ns": 0, "mode": 0o644, "deleted": True},
+    {"path": b"/Drafts", "when_ms": int((NOW - 3 * 86400) * 1000), "machine": "lena-macbook", "with_contents": True,
+     "kind": "folder", "size": 0, "mtime_ns": 0, "mode": 0o755, "deleted": True},
+]  # fmt: skip
+
+
 def _machine(name: str, site: str, state: str, used: int, capacity: int, **more: Any) -> dict[str, Any]:
     return {
         "name": name, "peer_id": (name.encode().hex() * 8)[:64], "role": "member", "site": site,
@@ -133,6 +158,7 @@ class FakeHousehold:
             "address": "192.168.1.20:7700", "version": "0.1.0", "owed": 0, "revision": 1, "peers": machines(),
             "store": {"given": 330 * 10**9, "used": 122 * 10**9, "shards": 8000, "damaged": 0, "state": "accepting"},
             "verdict": {"state": state, "sentence": SENTENCES[state]}, "transfers": [],
+            "operations": OPERATIONS,
         }  # fmt: skip
         self.state = state
         self.transfers: list[dict[str, Any]] = []
@@ -201,8 +227,7 @@ class FakeHousehold:
             case "where":
                 return self._where(args["path"])
             case "safe":
-                verdict = self.overview["verdict"]
-                return {**verdict, "counts": COUNTS[self.state], "folders": [], "computed_s": 2.0}
+                return self._safe(args.get("what_if") or [])
             case "invite":
                 return {"code": "7-guitar-sunset", "expires_s": 600.0, "address": "192.168.1.20:7700", "role": "member"}
             case "invite.wait":
@@ -213,9 +238,34 @@ class FakeHousehold:
                         "below_level": 0}  # fmt: skip
             case "mkdir" | "transfer.stop":
                 return {}
+            case "page.of":
+                if args["path"] == b"/Photos":
+                    return {"index": int(args["name"][-10:-4])}
+                names = sorted(entry["name"] for entry in self.folders[args["path"]])
+                return {"index": sum(name < args["name"] for name in names)}
+            case "restore":
+                return {"path": args["path"].rpartition(b"@")[0], "entries": 1, "same": False, "failed": []}
+            case "trash":
+                return {"path": args["path"], "entries": 1, "same": False, "failed": []}
+            case "test-restore":
+                return {"at": NOW, "files": 20, "bytes": 10**8, "failed_count": 0, "failed": []}
+            case "repair":
+                return {"pieces": 461, "bytes": 1_400_000_000, "minutes": 3}
             case "mv" | "rm":
                 return {"entries": 1}
         raise Failure(Fault("unknown-op", f"the daemon does not know {op!r}", "", (), exits.VERSIONS))
+
+    def _safe(self, without: list[str]) -> dict[str, Any]:
+        guess = None
+        if without:
+            state = "lost" if "home" in without else "thin"
+            sentence = "38,805 pieces would be lost." if state == "lost" else "Everything would still be readable."
+            guess = {"without": without, "state": state, "sentence": sentence, "counts": COUNTS[state]}
+        drill = {"at": NOW - 2 * 86400, "files": 20, "bytes": 10**8, "failed_count": 0, "failed": []}
+        return {
+            **self.overview["verdict"], "counts": COUNTS[self.state], "folders": [], "computed_s": 2.0,
+            "what_if": guess, "worst": [], "test_restore": drill, "scrubbed": NOW - 6 * 86400,
+        }  # fmt: skip
 
     def _health(self, path: bytes) -> str | None:
         if path.startswith(b"/Photos/"):
@@ -253,12 +303,26 @@ class FakeClient:
         return await self._household.answer(op, dict(args or {}))
 
     async def stream(self, op: str, args: Mapping[str, Any] | None = None) -> AsyncGenerator[Any, None]:
-        """Only `cat` streams."""
+        """Bytes, versions, the trash, and what is found."""
         given = dict(args or {})
         self._household.asked.append((op, given))
         if op in self._household.failing:
             raise Failure(self._household.failing[op])
-        yield {"data": self._household.read(given["path"])}
+        match op:
+            case "history":
+                yield {"versions": VERSIONS}
+            case "trash":
+                yield {"entries": TRASH}
+            case "search":
+                hits = [(b"/Documents/tax.pdf", 182_000), (b"/Photos/IMG_054321.png", 4_000_000)]
+                wanted = [word.encode() for word in given["words"]]
+                found = [
+                    {"path": path, "kind": "file", "size": size}
+                    for path, size in hits if all(word in path for word in wanted)
+                ]  # fmt: skip
+                yield {"entries": found}
+            case _:
+                yield {"data": self._household.read(given["path"])}
 
     async def subscribe(self, *topics: str) -> AsyncGenerator[Any, None]:
         """Snapshots, then what is published; ends when the daemon is killed."""

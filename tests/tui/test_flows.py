@@ -373,6 +373,57 @@ def test_a_join_that_fails_says_why_and_what_to_type() -> None:
     show(household, flow, run=run)
 
 
+def test_what_was_put_into_the_trash_comes_back_with_one_key() -> None:
+    household = FakeHousehold()
+
+    async def flow(pilot: Pilot[None]) -> None:
+        await press(pilot, "end", "x", "Y")
+        assert "z puts it back" in notices(pilot)
+        await press(pilot, "z")
+        assert asked(household, "trash")[-1] == {"action": "put-back", "path": b"/notes.txt"}
+
+    show(household, flow)
+
+
+def test_an_older_version_becomes_the_newest_when_confirmed() -> None:
+    household = FakeHousehold()
+
+    async def flow(pilot: Pilot[None]) -> None:
+        await press(pilot, "end", "5", "down", "r")
+        assert not asked(household, "restore")
+        await press(pilot, "Y")
+        assert asked(household, "restore") == [{"path": b"/notes.txt@2"}]
+        await press(pilot, "tab", "r")
+        assert asked(household, "trash")[-1] == {"action": "put-back", "path": b"/Scans/old.pdf"}
+
+    show(household, flow)
+
+
+def test_find_goes_to_a_file_deep_in_a_folder_of_100_000() -> None:
+    household = FakeHousehold()
+
+    async def flow(pilot: Pilot[None]) -> None:
+        await press(pilot, "slash", "5", "4", "3")
+        await press(pilot, "enter")
+        assert app_of(pilot).files.listing.here == b"/Photos/IMG_054321.png"
+        assert household.count("page") <= 4
+
+    show(household, flow)
+
+
+def test_repair_says_what_is_due_before_it_begins() -> None:
+    household = FakeHousehold()
+
+    async def flow(pilot: Pilot[None]) -> None:
+        await press(pilot, "4", "F")
+        assert "461" in text_of(app_of(pilot))
+        assert [args["now"] for args in asked(household, "repair")] == [False]
+        await press(pilot, "Y")
+        assert [args["now"] for args in asked(household, "repair")] == [False, True]
+
+    show(household, flow)
+
+
 def test_c_copies_the_command_that_does_the_same(monkeypatch: Any) -> None:
     household = FakeHousehold()
     household.transfers = list(TRANSFERS)

@@ -69,6 +69,24 @@ def test_safety_says_each_verdict_in_shape_word_and_colour(state: str) -> None:
     golden(f"safety-{state}", FakeHousehold(state=state), "4", sizes=sizes, colours=True)
 
 
+def test_history_shows_versions_and_the_trash() -> None:
+    golden("history", FakeHousehold(), "end", "5", colours=True)
+
+
+def test_find_shows_what_fits_the_words() -> None:
+    golden("find", FakeHousehold(), "slash", "a", sizes=((60, 20), (80, 24)))
+
+
+def test_what_would_be_left_is_asked_machine_by_machine_and_place_by_place() -> None:
+    golden("what-if", FakeHousehold(), "4", "w", sizes=((80, 24),))
+
+
+def test_a_daemon_that_can_do_less_is_offered_less() -> None:
+    household = FakeHousehold()
+    household.overview["operations"] = ()
+    golden("less", household, "4", sizes=((80, 24),))
+
+
 def test_a_single_machine_is_told_to_invite_another() -> None:
     household = FakeHousehold(state="risk")
     household.overview["peers"] = household.overview["peers"][:1]

@@ -42,6 +42,7 @@ class FilesPane(Pane):
         Binding("x", "trash", "trash", id="trash"),
         Binding("i", "info", "info", id="info"),
         Binding("c", "copy", "copy command", show=False, id="copy_get"),
+        Binding("z", "undo", "put the last trash back", show=False, id="undo_trash"),
         Binding("escape", "unmark", "unmark all", show=False, id="unmark"),
     ]
 
@@ -268,6 +269,14 @@ class FilesPane(Pane):
         """Another name, or another place."""
         if chosen := self.listing.chosen():
             self.home.ask_move(chosen)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002  Textual's
+        """Undo where the daemon can."""
+        return self.home.model.knows("trash") if action == "undo" else True
+
+    def action_undo(self) -> None:
+        """Out of the trash again."""
+        self.home.actions.undo()
 
     def action_trash(self) -> None:
         """To the trash, when confirmed."""

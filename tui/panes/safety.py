@@ -23,6 +23,9 @@ MEANINGS: Final = {
     "lost": "cannot be read from the machines that count now",
 }
 
+QUESTIONS_MAX: Final = 5
+"""What-ifs that are asked without being asked for: each looks at every stripe."""
+
 ASK_EVERY_S: Final = 15.0
 """The counts are asked for again while this pane is in sight: computing them looks at every stripe."""
 
@@ -33,6 +36,9 @@ class SafetyPane(Pane):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("r", "look_again", "look again", id="look_again"),
         Binding("c", "copy", "copy command", id="copy_next"),
+        Binding("w", "what_if", "what if", id="what_if"),
+        Binding("F", "repair", "repair now", id="repair"),
+        Binding("T", "test_restore", "test restore", id="test_restore"),
     ]
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  Textual's name
@@ -40,6 +46,8 @@ class SafetyPane(Pane):
         self._asked_s: float | None = None
         self._revision = -1
         self._next = "p2pstore safe"
+        self._guesses: dict[str, dict[str, Any]] = {}
+        self._wanted: list[str] = []
 
     def compose(self) -> ComposeResult:
         """One text that scrolls."""
@@ -50,9 +58,32 @@ class SafetyPane(Pane):
         """The text, so that it scrolls."""
         self.query_one(VerticalScroll).focus()
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002  Textual's
+        """What the daemon cannot do is not offered."""
+        needed = {"what_if": "peers.can-leave", "repair": "repair", "test_restore": "test-restore"}.get(action)
+        return needed is None or self.home.model.knows(needed)
+
+    def action_what_if(self) -> None:
+        """Ask about machines that a person names."""
+        self.home.actions.what_if(self._guess)
+
+    def _guess(self, typed: str | None) -> None:
+        if typed is not None:
+            self._wanted = [*self._wanted, typed][-3:]
+            self.action_look_again()
+
+    def action_repair(self) -> None:
+        """Repair what is due."""
+        self.home.actions.repair()
+
+    def action_test_restore(self) -> None:
+        """Prove that files come back."""
+        self.home.actions.test_restore()
+
     def action_look_again(self) -> None:
         """Have the verdict computed now."""
         self._asked_s = None
+        self._guesses.clear()
         self.paint()
 
     def action_copy(self) -> None:
@@ -75,6 +106,26 @@ class SafetyPane(Pane):
             self.home.complain(failure.fault)
             return
         self._say()
+        if self.home.model.knows("peers.can-leave"):
+            await self._ask_what_if()
+
+    async def _ask_what_if(self) -> None:
+        """Ask what would be left without each place, each machine that is away, and what a person named."""
+        wanted = [*self._wanted, *_questions(self.home.model)]
+        self._guesses = {one: answer for one, answer in self._guesses.items() if one in wanted}
+        for words_asked in wanted:
+            if words_asked in self._guesses:
+                continue
+            names = [name.strip() for name in words_asked.split(",") if name.strip()]
+            try:
+                answer = await self.home.link.call("safe", {"what_if": names}, timeout_s=120.0)
+            except Failure as failure:
+                self.home.complain(failure.fault)
+                self._wanted = [one for one in self._wanted if one != words_asked]
+                continue
+            if isinstance(answer.get("what_if"), dict):
+                self._guesses[words_asked] = answer["what_if"]
+                self._say()
 
     def _say(self) -> None:
         model, glyphs = self.home.model, self.home.glyphs
@@ -89,6 +140,8 @@ class SafetyPane(Pane):
         ]
         parts += _counts(model.safe, glyphs)
         parts += _folders(model.safe, glyphs)
+        parts += _what_ifs(self._guesses, model, glyphs)
+        parts += _proof(model.safe, self.home.now(), glyphs)
         parts += _waits(model, glyphs)
         parts += [("\n Next\n", "bold"), f"   {why}\n", "   ", (self._next, "bold $accent")]
         parts += [("     c copies it\n", "$foreground-muted")]
@@ -129,6 +182,54 @@ def _folders(safe: dict[str, Any], glyphs: words.Glyphs) -> Parts:
         parts += ["   ", (f"{glyphs.of(state)} {words.WORDS.get(state, '?'):<4}", words.VARIABLES.get(state, "")),
                   f"  {name}  {one.get('sentence', '')}\n"]
     return parts
+
+
+def _questions(model: Model) -> list[str]:
+    """What is asked without being asked for: each place, and each machine that is away; the largest when none is."""
+    sites = sorted({machine.site for machine in model.machines})
+    away = [machine.name for machine in model.machines if not machine.is_here]
+    others = sorted((one for one in model.machines if one.state != "self"), key=lambda one: -(one.used or 0))
+    found = (away or [one.name for one in others])[:2] + (sites if len(sites) > 1 else [])
+    return found[:QUESTIONS_MAX]
+
+
+def _what_ifs(guesses: dict[str, dict[str, Any]], model: Model, glyphs: words.Glyphs) -> Parts:
+    if not guesses:
+        return []
+    sites = {machine.site for machine in model.machines}
+    parts: Parts = [("\n What if\n", "bold")]
+    for asked, answer in guesses.items():
+        state = str(answer.get("state", "unknown"))
+        what = f"everything at {asked} is lost" if asked in sites else f"{asked} never comes back"
+        mark = (f"{glyphs.of(state)} {words.WORDS.get(state, '?'):<4}", f"bold {words.VARIABLES.get(state, '')}")
+        parts += [f"   {what:<34} ", mark, f"  {answer.get('sentence', '')}\n"]
+    return parts
+
+
+def _proof(safe: dict[str, Any], now_s: float, glyphs: words.Glyphs) -> Parts:
+    """When it was last shown that what is counted is there and can be read."""
+    if "test_restore" not in safe:
+        return []
+    drill, scrubbed = safe.get("test_restore"), safe.get("scrubbed")
+    good, missing = (glyphs.safe, "$success"), (glyphs.thin, "$warning")
+    parts: Parts = [("\n Proof\n", "bold"), "   "]
+    if isinstance(drill, dict):
+        bad = int(drill.get("failed_count", 0))
+        files = words.count(int(drill.get("files", 0)), "file")
+        text = f" {files} read back whole{_ago(drill.get('at'), now_s)}" + (f", {bad:,} failed" if bad else "")
+        parts += [(glyphs.risk, "$error") if bad else good, text + "\n   "]
+    else:
+        parts += [missing, " no file has been read back as a test yet: T does it\n   "]
+    if scrubbed:
+        parts += [good, f" every shard on this disk was checked{_ago(scrubbed, now_s)}\n"]
+    else:
+        parts += [missing, " the shards on this disk have not been checked once around yet\n"]
+    return parts
+
+
+def _ago(at_s: Any, now_s: float) -> str:
+    age = words.age(max(0.0, now_s - float(at_s or now_s)))
+    return ", just now" if age == "now" else f", {age} ago"
 
 
 def _waits(model: Model, glyphs: words.Glyphs) -> Parts:

@@ -119,6 +119,15 @@ class Spot:
         return None if self.entry is None else words.join(self.folder.path, self.entry.name)
 
 
+def _find(folder: Folder, name: bytes) -> tuple[int, Entry] | None:
+    """(row in it, entry) of a name that is at hand."""
+    for page, entries in folder.pages.items():
+        for index, entry in enumerate(entries):
+            if entry.name == name:
+                return folder.row_of(page, index), entry
+    return None
+
+
 Ask = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
 
 
@@ -420,22 +429,20 @@ class Listing(ScrollView, can_focus=True):
                         return
 
     async def go_to(self, path: bytes) -> bool:
-        """Open the folders that lead to `path` and put the cursor on it; whether it was found among the first pages."""
+        """Open the folders that lead to `path` and put the cursor on it; whether it was found. Raises Failure."""
         folder = self.root
         parts = [part for part in path.split(b"/") if part]
         for depth, part in enumerate(parts):
             if not folder.pages:
                 folder.loading.add(0)
                 await self._fetch(folder, 0)
-            place = next(
-                (
-                    (folder.row_of(page, index), entry)
-                    for page, entries in folder.pages.items()
-                    for index, entry in enumerate(entries)
-                    if entry.name == part
-                ),
-                None,
-            )
+            place = _find(folder, part)
+            if place is None:
+                answer = await self._ask("page.of", {"path": folder.path, "name": part})
+                page = int(answer["index"]) // PAGE_NAMES
+                folder.loading.add(page)
+                await self._fetch(folder, page)
+                place = _find(folder, part)
             if place is None:
                 return False
             row, entry = place
