@@ -11,6 +11,7 @@ from typing import Final
 
 import trio
 
+from p2pstore.ledger.life import LIFE_NAME
 from simulations.machine import Machine
 from simulations.randomness import derived
 from simulations.schedule import Fault
@@ -126,13 +127,18 @@ class Faults:
         await self._up_later(fault)
 
     async def rollback(self, fault: Fault) -> None:
-        """After `lasts_s` its "ledger" (or "both" disks) is set back to what it is now, as from a backup."""
+        """After `lasts_s` its "ledger" (or "both" disks, or the "database" of the ledger without the file beside it) is
+        set back to what it is now, as from a backup."""
         machine = self._of(fault)
         images = [disk.snapshot() for disk in machine.disks]
         await trio.sleep(fault.lasts_s)
         if not machine.is_up:
             return
         await self._down(fault, power_cut=False)
+        if fault.what == "database":
+            images[0][LIFE_NAME] = machine.ledger_disk.snapshot()[LIFE_NAME]
+        else:
+            machine.damage.unwitnessed = True
         machine.ledger_disk.restore(images[0])
         machine.damage.ledger_at_s = self._world.now_s
         self._world.oracle.lost_memory(machine)

@@ -36,8 +36,9 @@ def report(result: Result, *, replay: str) -> str:
     lines.append(f"  digest    {result.digest}")
     if not result.held:
         lines.append("")
-        lines += [f"  {each.at_s:9.1f} s  {each.invariant}: {each.what}" for each in result.violations[:VIOLATIONS_SHOWN]]
-        lines += [f"  {each.at_s:9.1f} s  machine {each.machine}: {each.what}" for each in result.bugs[:VIOLATIONS_SHOWN]]
+        shown, bugs = result.violations[:VIOLATIONS_SHOWN], result.bugs[:VIOLATIONS_SHOWN]
+        lines += [f"  {each.at_s:9.1f} s  {each.invariant}: {each.what}" for each in shown]
+        lines += [f"  {each.at_s:9.1f} s  machine {each.machine}: {each.what}" for each in bugs]
         lines.append("")
         lines += [f"  {fault}" for fault in plan.faults[:FAULTS_SHOWN]]
         if len(plan.faults) > FAULTS_SHOWN:

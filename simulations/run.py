@@ -165,6 +165,7 @@ async def _check_all(plan: Plan, world: World, result: Result) -> None:
     if took_s is not None:
         await convergence.check_trees(world, machines)
         result.figures["files_read"] = await durability.check(world, machines, live)
+        await durability.check_promises(world, live)
     await monotone.check(world)
 
 

@@ -108,7 +108,7 @@ def _menu(rng: Random, count: int, load_s: float) -> dict[str, Builder]:
         "torn": torn,
         "mains": together,
         "wipe": plain("wipe", 120, parts=("ledger", "store", "both")),
-        "rollback": plain("rollback", load_s / 2, parts=("ledger", "both")),
+        "rollback": plain("rollback", load_s / 2, parts=("ledger", "both", "database")),
         "suspend": plain("suspend", 900),
         "stall": plain("stall", 300),
         "isolate": plain("isolate", 600),

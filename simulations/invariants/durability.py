@@ -11,7 +11,7 @@ from p2pstore.errors import P2PStoreError
 from p2pstore.ids import Dot
 from p2pstore.metadata.tree import Item
 from p2pstore.metadata.version import Kind
-from simulations.invariants import reads
+from simulations.invariants import acknowledged, reads
 from simulations.oracle import Stored
 
 if TYPE_CHECKING:
@@ -33,6 +33,14 @@ async def check(world: World, machines: list[Machine], live: set[Dot]) -> int:
         for path, item in files:
             count += await _check_file(world, machine, path, item, owed)
     return count
+
+
+async def check_promises(world: World, live: set[Dot]) -> None:
+    """Invariant 6, where nothing was lost: what was acknowledged still is so, for the system took nothing away."""
+    if world.damaged_after(0.0):
+        return
+    for _, stored in sorted(_owed_contents(world, live).items()):
+        await acknowledged.check(world, world.machines[stored.machine], stored)
 
 
 async def _check_file(

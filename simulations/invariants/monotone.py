@@ -16,7 +16,8 @@ NAME: Final = "monotone"
 
 
 async def check(world: World) -> None:
-    """At the end: every doubled dot belongs to a writer that some machine has frozen as forked."""
+    """At the end: every doubled dot belongs to a writer that somebody has frozen as forked, and its author could not know
+    better, for the file beside its ledger was set back too."""
     noticed = set()
     for machine in world.living():
         assert machine.node is not None
@@ -24,4 +25,8 @@ async def check(world: World) -> None:
     for dot in sorted(world.oracle.doubled):
         if writer_of(dot) not in noticed:
             what = f"operation {dot.sequence} of {dot.author[:4].hex()} has two contents, and nobody noticed"
+            world.oracle.violate(NAME, world.now_s, what)
+        author = world.machines[world.oracle.operations[dot].machine]
+        if not author.damage.unwitnessed:
+            what = f"{author} wrote operation {dot.sequence} twice, though the file beside its ledger could tell"
             world.oracle.violate(NAME, world.now_s, what)
