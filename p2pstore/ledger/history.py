@@ -26,6 +26,9 @@ folder goes last, and an hour is enough for millions of entries."""
 _SCANNED_MAX: Final = 5000
 """Rows of the trash looked at in one question."""
 
+Position = tuple[int, bytes, EntryId]
+"""(whether shown, name, entry): the order in which a folder's entries are read."""
+
 _DEPTH_MAX: Final = 4096
 """Folders above one another: a path of that depth is longer than any system takes."""
 
@@ -222,7 +225,7 @@ class HistoryView:
             above_hlc, above_author, author = row[13:16]
             with_folder = above_hlc is not None and above_author == author and _same_removal(held.hlc, above_hlc)
             if held.version.entry != RECOVERED_ENTRY and (everything or not with_folder):
-                below = held.version.kind is Kind.FOLDER and bool(self.removed_with(held, None, 1))
+                below = held.version.kind is Kind.FOLDER and bool(self.removed_with(held, None, 1)[0])
                 items.append(Buried(self.place_of(held.version.entry), held, below))
         return TrashPage(tuple(items), last if len(rows) == _SCANNED_MAX else None)
 
@@ -234,22 +237,28 @@ class HistoryView:
         )
         return self._view.held(rows[0]) if rows else None
 
-    def removed_with(self, folder: Held, after: EntryId | None, limit: int) -> list[Held]:
-        """What lay in a removed folder and was removed with it: a page of tombstones, by entry."""
+    def removed_with(self, folder: Held, after: Position | None, limit: int) -> tuple[list[Held], Position | None]:
+        """What lay in a removed folder and was removed with it: a page of tombstones, and where the next begins.
+
+        While they are put back, one may come twice: a folder that something in it has brought into sight.
+        """
         rows: list[tuple[Any, ...]] = self._database.execute(
-            f"SELECT {COLUMNS} FROM entries e JOIN versions v ON v.id = e.version JOIN writers w ON w.slot = v.slot"
-            " WHERE e.parent = ? AND e.alive = 0 AND e.entry > ? AND e.hlc <= ? AND e.hlc >= ? AND w.author = ?"
-            " ORDER BY e.entry LIMIT ?",
+            f"SELECT {COLUMNS}, e.shown, e.name, e.entry FROM entries e INDEXED BY entries_by_place"
+            " CROSS JOIN versions v ON v.id = e.version CROSS JOIN writers w ON w.slot = v.slot"
+            " WHERE e.parent = ? AND (e.shown, e.name, e.entry) > (?, ?, ?)"
+            " AND e.alive = 0 AND e.hlc <= ? AND e.hlc >= ? AND w.author = ?"
+            " ORDER BY e.shown, e.name, e.entry LIMIT ?",
             (
                 folder.version.entry,
-                b"" if after is None else after,
+                *(after or (0, b"", b"")),
                 folder.hlc,
                 folder.hlc - SAME_REMOVAL_HLC,
                 folder.dot.author,
                 limit,
             ),
         )
-        return [self._view.held(row) for row in rows if row[3] != RECOVERED_ENTRY]
+        following = (int(rows[-1][13]), bytes(rows[-1][14]), EntryId(rows[-1][15])) if len(rows) == limit else None
+        return [self._view.held(row) for row in rows if row[3] != RECOVERED_ENTRY], following
 
 
 def _same_removal(hlc: int, folder_hlc: int) -> bool:

@@ -13,7 +13,7 @@ from p2pstore.ids import ChunkId, EncodingId, EntryId, ManifestId, PeerId
 from p2pstore.ledger import holdings, marks
 from p2pstore.ledger.conflicts import Conflict, ConflictPage, Place
 from p2pstore.ledger.drafts import Path
-from p2pstore.ledger.history import Numbered, TrashPage
+from p2pstore.ledger.history import Numbered, Position, TrashPage
 from p2pstore.ledger.holdings import Holder, StorePosition
 from p2pstore.ledger.log import Chain, LogEntry
 from p2pstore.ledger.marks import MadeSnapshot
@@ -216,22 +216,11 @@ class Questions:
         return await self._read(work)
 
     async def removed_with(
-        self, folder: Held, *, after: EntryId | None = None, limit: int = LIST_PAGE
-    ) -> list[Held]:
-        """A page of what lay in a removed folder and went with it."""
+        self, folder: Held, *, after: Position | None = None, limit: int = LIST_PAGE
+    ) -> tuple[list[Held], Position | None]:
+        """A page of what lay in a removed folder and went with it, and where the next page begins."""
         return await self._read(self._store.past.removed_with, folder, after, limit)
 
-    async def snapshots(self) -> list[MadeSnapshot]:
-        """Every snapshot, the latest first."""
-        return await self._read(marks.live_snapshots, self._store.database, self._store.writers)
-
-    async def tags_of(self, entry: EntryId) -> list[str]:
-        """The tags on an entry, sorted."""
-        return await self._read(marks.tags_of, self._store.database, entry)
-
-    async def all_tags(self) -> list[tuple[str, int]]:
-        """Every tag in use, and on how many entries."""
-        return await self._read(marks.all_tags, self._store.database)
     async def search(self, query: Query, *, before: int | None = None, limit: int = LIST_PAGE) -> Hits:
         """A page of what `query` finds, the latest changed first."""
         return await self._read(self._store.search.page, query, before, limit)
@@ -271,6 +260,17 @@ class Questions:
         """A writer's commits that begin after sequence number `after`, in order."""
         return await self._read(self._store.log.raw_commits, slot, after, limit)
 
+    async def snapshots(self) -> list[MadeSnapshot]:
+        """Every snapshot, the latest first."""
+        return await self._read(marks.live_snapshots, self._store.database, self._store.writers)
+
+    async def tags_of(self, entry: EntryId) -> list[str]:
+        """The tags on an entry, sorted."""
+        return await self._read(marks.tags_of, self._store.database, entry)
+
+    async def all_tags(self) -> list[tuple[str, int]]:
+        """Every tag in use, and on how many entries."""
+        return await self._read(marks.all_tags, self._store.database)
 
     # --- manifests, stripes, inventories --------------------------------------------------------------------------
 

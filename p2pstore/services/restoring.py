@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from p2pstore.errors import PathFault
-from p2pstore.ids import EntryId
 from p2pstore.ledger.drafts import AddVersion, Draft, MakeFolder, Path, Put
+from p2pstore.ledger.history import Position
 from p2pstore.ledger.ledger import Ledger
 from p2pstore.metadata.tree import Item, content_key
 from p2pstore.metadata.version import Held, Kind
@@ -71,12 +71,12 @@ class Restorer:
     async def _put_back_below(self, folder: Held, restored: Restored) -> None:
         """What is in a folder comes before the folder: until all is back, the trash still shows the rest."""
         drafts: list[Draft] = []
-        waiting: list[tuple[Held, EntryId | None]] = [(folder, None)]
+        waiting: list[tuple[Held, Position | None]] = [(folder, None)]
         while waiting:
             above, after = waiting.pop()
-            page = await self._ledger.removed_with(above, after=after, limit=BATCH)
-            if len(page) == BATCH:
-                waiting.append((above, page[-1].version.entry))
+            page, following = await self._ledger.removed_with(above, after=after, limit=BATCH)
+            if following is not None:
+                waiting.append((above, following))
             for held in page:
                 drafts.append(AddVersion(replace(held.version, deleted=False)))
                 if held.version.kind is Kind.FOLDER:
