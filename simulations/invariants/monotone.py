@@ -16,7 +16,7 @@ NAME: Final = "monotone"
 
 
 async def check(world: World) -> None:
-    """At the end: every doubled dot belongs to a writer that somebody has frozen as forked, and its author could not know
+    """At the end: every doubled dot is of a writer that somebody has frozen as forked, and its author could not know
     better, for the file beside its ledger was set back too."""
     noticed = set()
     for machine in world.living():

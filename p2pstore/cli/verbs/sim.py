@@ -21,7 +21,10 @@ _CHECK = click.option("--check-determinism", is_flag=True, help="Run twice, and 
 
 @click.group(cls=VerbGroup)
 def sim() -> None:
-    """Try a household's bad days in virtual time: real code, simulated machines."""
+    """Try a household's bad days in virtual time.
+
+    Real code on simulated machines: hours pass in seconds, disks fail, houses burn, and every byte is compared.
+    """
 
 
 @sim.command(cls=Verb)
@@ -81,7 +84,7 @@ def _run(session: Session, plan: Plan, again: str, check_determinism: bool) -> i
     from simulations.run import run_plan
 
     result = run_plan(plan)
-    summary: dict[str, Any] = {**result.summary(), "replay": again}
+    summary: dict[str, Any] = {**result.summary(), "replay": again, "deterministic": None}
     lines = [report(result, replay=again)]
     same = True
     if check_determinism:
