@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
@@ -64,6 +65,10 @@ VERBS: Final = {
 """Every verb; a test holds the summaries equal to the verbs' own."""
 
 
+COMPLETE_VARIABLE: Final = "_P2PSTORE_COMPLETE"
+"""Set by the completion scripts; click reads it."""
+
+
 class LazyGroup(click.Group):
     """Imports a verb only when it is used; help for all of them comes from the table."""
 
@@ -117,6 +122,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     session = Session()
+    if COMPLETE_VARIABLE in os.environ:
+        from p2pstore.cli.completing import register
+
+        register()
     try:
         return int(cli.main(arguments, prog_name="p2pstore", standalone_mode=False, obj=session) or 0)
     except click.exceptions.NoArgsIsHelpError as error:

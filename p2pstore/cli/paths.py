@@ -75,6 +75,22 @@ class StorePath(click.ParamType[bytes]):
         return [CompletionItem(folder + name) for name in names if (folder + name).startswith(text)]
 
 
+class MachineName(click.ParamType[str]):
+    """An argument that names a machine of the household; completes from the running daemon."""
+
+    name = "machine"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002
+        """The name as it is; the daemon knows whether there is such a machine."""
+        return str(value)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:  # noqa: ARG002
+        """Names of machines; none when the daemon is not there at once."""
+        from p2pstore.cli.completing import machine_names
+
+        return list(machine_names(ctx, incomplete))
+
+
 class Converted(click.ParamType[Any]):
     """An argument that a function from `p2pstore.cli.text` reads."""
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pstore.cli import text
-from p2pstore.cli.paths import store_path
+from p2pstore.control.store_paths import store_path
 
 
 @pytest.mark.parametrize(

@@ -37,15 +37,21 @@ def demo(session: Session, paths: tuple[Path, ...], *, kill: int, peers: int, ke
 def completion(ctx: click.Context, shell: str) -> int:
     """Print the completion script of a shell.
 
-    For bash: p2pstore completion bash >> ~/.bashrc
+    Tab then knows verbs, options, paths in the store and the names of machines. For bash:
+    p2pstore completion bash >> ~/.bashrc. For zsh: p2pstore completion zsh >> ~/.zshrc. For fish:
+    p2pstore completion fish > ~/.config/fish/completions/p2pstore.fish
     """
     from click.shell_completion import get_completion_class
 
+    from p2pstore.cli.completing import register
+    from p2pstore.cli.main import COMPLETE_VARIABLE
+
     session = ctx.find_object(Session)
     assert session is not None
+    register()
     kind = get_completion_class(shell)
     assert kind is not None
-    script = kind(ctx.find_root().command, {}, "p2pstore", "_P2PSTORE_COMPLETE").source()
+    script = kind(ctx.find_root().command, {}, "p2pstore", COMPLETE_VARIABLE).source()
     session.show({"shell": shell, "script": script}, [script])
     return exits.DONE
 

@@ -9,12 +9,13 @@ from typing import Any, Final
 import click
 
 from p2pstore.cli import text
-from p2pstore.cli.paths import Converted, StorePath, local_path, local_source, store_path
+from p2pstore.cli.paths import Converted, StorePath, local_path, local_source
 from p2pstore.cli.progress import Progress
 from p2pstore.cli.session import Session
 from p2pstore.cli.verb import Verb
 from p2pstore.control import exits
 from p2pstore.control.faults import Failure, Fault
+from p2pstore.control.store_paths import store_path
 
 CAT_JSON_BYTES_MAX: Final = 64 * 1024 * 1024
 """`cat --json` holds the bytes in memory, in base64; larger files are for `get`."""
@@ -23,8 +24,20 @@ FAILED_SHOWN_MAX: Final = 20
 """Failed files that are listed on a terminal; --json and -v list all."""
 
 
+def _put_words(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+    from p2pstore.cli import completing
+
+    return list(completing.put_words(ctx, param, incomplete))
+
+
+def _get_words(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+    from p2pstore.cli import completing
+
+    return list(completing.get_words(ctx, param, incomplete))
+
+
 @click.command(cls=Verb)
-@click.argument("sources", nargs=-1, required=True, metavar="SRC...")
+@click.argument("sources", nargs=-1, required=True, metavar="SRC...", shell_complete=_put_words)
 @click.argument("destination", metavar="DST", type=StorePath())
 @click.option("-r", "--recursive", is_flag=True, help="Store folders with all below them.")
 @click.option(
@@ -97,7 +110,7 @@ def put_lines(session: Session, result: Mapping[str, Any]) -> list[str]:
 
 
 @click.command(cls=Verb)
-@click.argument("paths", nargs=-1, required=True, metavar="SRC... [DST]")
+@click.argument("paths", nargs=-1, required=True, metavar="SRC... [DST]", shell_complete=_get_words)
 @click.option("-r", "--recursive", is_flag=True, help="Fetch folders with all below them.")
 @click.option("--verify", is_flag=True, help="Read back and compare what was written to this disk.")
 @click.pass_obj
