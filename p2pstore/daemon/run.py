@@ -24,6 +24,7 @@ from p2pstore.daemon.operations_feed import Feed
 from p2pstore.daemon.operations_find import FindOperations
 from p2pstore.daemon.operations_history import HistoryOperations
 from p2pstore.daemon.operations_safety import SafetyOperations
+from p2pstore.daemon.operations_members import MemberOperations
 from p2pstore.daemon.setup import ENROLMENT_PORT_OFFSET, decode_roster
 from p2pstore.edges.beacon import MulticastBeacon, loopback_interfaces
 from p2pstore.edges.clock import RealClock
@@ -156,6 +157,8 @@ async def _run(home: Home, settings: Settings, port: int | None, listen: str | N
     handlers |= HistoryOperations(node).handlers()
     handlers |= SafetyOperations(node).handlers()
     feed.operations = tuple(sorted(handlers))
+    members = MemberOperations(node, home=home)
+    handlers = members.guarding(handlers | members.handlers())
     server = ControlServer(handlers, version=program, outliving={"put"})
     async with trio.open_nursery() as nursery:
         await nursery.start(node.run, Listen(host, base, base + 1))

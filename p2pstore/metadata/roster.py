@@ -129,6 +129,15 @@ class Roster:
         """Ids of all that `author` signed, sorted: what a removal of an honest machine's keys names as kept."""
         return sorted(name for name, each in self._statements.items() if each.author == author)
 
+    def enrolled_by(self, author: PeerId) -> list[PeerId]:
+        """Current members whose enrolment `author` signed, sorted: what to look at when it was a thief's."""
+        found = {
+            each.body.card.peer_id
+            for each in self._statements.values()
+            if isinstance(each.body, Enrolment) and each.author == author
+        }
+        return sorted(peer for peer in found if peer in self._members)
+
     # --- members --------------------------------------------------------------------------------------------------
 
     def members(self) -> list[Member]:

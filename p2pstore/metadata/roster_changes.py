@@ -17,13 +17,15 @@ from p2pstore.keys.identity import Identity, Signer, peer_id_of
 from p2pstore.metadata.roster import Roster
 from p2pstore.metadata.roster_codec import (
     make_card,
+    make_certificate,
     make_enrolment,
     make_generation,
     make_genesis,
     make_removal,
+    make_update,
     read_card,
 )
-from p2pstore.metadata.roster_statements import Profile, StatementId, network_id_of
+from p2pstore.metadata.roster_statements import SELF_SIGNED, Fact, Profile, StatementId, network_id_of
 
 
 class NotAllowed(Misuse):
@@ -164,6 +166,66 @@ def mend_generations(signer: Signer, roster: Roster, keyring: Keyring, *, now_s:
     return Mend((_generation_statement(signer, roster, fresh, wanted, number, now_s, rng),), (fresh,))
 
 
+def share_generations(
+    signer: Signer, roster: Roster, keyring: Keyring, *, now_s: float, rng: random.Random
+) -> tuple[bytes, ...]:
+    """Envelopes of every generation held here for members that should have it and do not, all but blind ones.
+
+    A storage peer that became a member has no old generation; nor has who was enrolled by an admin that had not heard
+    of one yet. Nobody gets what was not meant for members: removed machines are no members.
+
+    Raises:
+        NotAllowed: there is something to sign, and the signer is no admin.
+    """
+    statements = []
+    for generation in keyring.newest_first(roster):
+        had = {recipient.public for recipient in roster.recipients_of(generation.id) if recipient.whole}
+        lacking = [each for each in sorted(roster.recipients_wanted()) if each.whole and each.public not in had]
+        if not generation.whole or not lacking:
+            continue
+        demand_admin(signer, roster)
+        number = max(roster.generation_number(generation.id), 1)
+        statements.append(
+            _generation_statement(signer, roster, generation, frozenset(lacking), number, now_s, rng)
+        )
+    return tuple(statements)
+
+
+def update(signer: Signer, roster: Roster, subject: PeerId, about: Fact, value: str | int) -> bytes:
+    """The statement by which a fact about a member changes.
+
+    Raises:
+        NotAllowed: the signer may not say this: an admin says names, sites and roles, each machine the rest of itself.
+    """
+    if about not in SELF_SIGNED:
+        demand_admin(signer, roster)
+    elif signer.public != roster.root_public and peer_id_of(signer.public) != subject:
+        raise NotAllowed("each machine says this of itself")
+    return make_update(
+        signer,
+        roster.network_id,
+        subject=subject,
+        about=about,
+        sequence=roster.next_sequence(subject, about),
+        value=value,
+    )
+
+
+def change_role(signer: Signer, roster: Roster, subject: PeerId, role: str) -> list[bytes]:
+    """The statements that give a member another role. Follow them with `mend_generations` and `share_generations`.
+
+    Raises:
+        NotAllowed: the signer is no admin, or the subject is one: an admin stays one.
+    """
+    demand_admin(signer, roster)
+    member = roster.member(subject)
+    if member is None or (member.role == "admin" and role != "admin"):
+        raise NotAllowed("an admin stays one until it is removed")
+    if role != "admin":
+        return [update(signer, roster, subject, Fact.ROLE, role)]
+    return [make_certificate(signer, roster.network_id, subject=subject)]
+
+
 def _generation_statement(
     signer: Signer,
     roster: Roster,
@@ -192,8 +254,11 @@ def open_generations(roster: Roster, curve_public: bytes, curve_secret: bytes) -
 
 def demand_admin(signer: Signer, roster: Roster) -> None:
     """Raises NotAllowed unless the signer is an admin, or the root."""
-    if signer.public == roster.root_public:
-        return
-    member = roster.member(peer_id_of(signer.public))
-    if member is None or member.role != "admin":
+    if not may_sign(signer, roster):
         raise NotAllowed("only an admin may change who is a member")
+
+
+def may_sign(signer: Signer, roster: Roster) -> bool:
+    """Whether the signer is an admin, or the root."""
+    member = roster.member(peer_id_of(signer.public))
+    return signer.public == roster.root_public or (member is not None and member.role == "admin")

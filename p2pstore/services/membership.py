@@ -16,11 +16,11 @@ import trio
 from p2pstore.errors import P2PStoreError
 from p2pstore.ids import GenerationId, NetworkId, PeerId, short
 from p2pstore.keys.generation import Generation, Keyring, NoKeyToWrite
-from p2pstore.keys.identity import Identity, peer_id_of
+from p2pstore.keys.identity import Identity, Signer, peer_id_of
 from p2pstore.metadata.member import Member
 from p2pstore.metadata.operations import MetadataKeys
 from p2pstore.metadata.roster import Roster
-from p2pstore.metadata.roster_changes import mend_generations, open_generations
+from p2pstore.metadata.roster_changes import may_sign, mend_generations, open_generations, share_generations
 from p2pstore.metadata.roster_codec import make_update
 from p2pstore.metadata.roster_statements import Endpoints, Fact
 from p2pstore.pipeline.sealing import SealingKeys
@@ -84,7 +84,9 @@ class Membership:
         return self.roster.member(self.me)
 
     def others(self) -> list[PeerId]:
-        """Every other member, sorted."""
+        """Every other member, sorted; nobody once this machine was removed, for nobody would talk to it."""
+        if self.myself is None:
+            return []
         return [member.peer_id for member in self.roster.members() if member.peer_id != self.me]
 
     def is_member(self, peer: PeerId) -> bool:
@@ -201,16 +203,33 @@ class Membership:
         member = self.myself
         if member is None or member.role != "admin":
             return
-        mended = mend_generations(
-            self.identity, self.roster, self.keyring, now_s=self._clock.wall_s(), rng=self._rng
-        )
-        if not mended.statements:
-            return
-        if mended.generations:
-            keyring = self.keyring.adding(mended.generations)
-            await self._save_keyring(keyring)
-            self.keyring = keyring
-        await self.accept(mended.statements)
+        await self.change(self.identity, ())
+
+    async def change(self, signer: Signer, statements: Iterable[bytes]) -> None:
+        """Take in statements made here, together with the keys that fit the members that they leave: nobody hears of
+        one without the other.
+
+        Args:
+            signer: an admin's identity or the household's keys; of anybody else no keys are made.
+            statements: may be none.
+
+        Raises:
+            NoSpace, Unavailable: nothing has changed.
+        """
+        said = list(statements)
+        roster = self.roster.with_statements(said)
+        if may_sign(signer, roster):
+            now_s = self._clock.wall_s()
+            mended = mend_generations(signer, roster, self.keyring, now_s=now_s, rng=self._rng)
+            said += mended.statements
+            if mended.generations:
+                keyring = self.keyring.adding(mended.generations)
+                await self._save_keyring(keyring)
+                self.keyring = keyring
+            roster = roster.with_statements(mended.statements)
+            said += share_generations(signer, roster, self.keyring, now_s=now_s, rng=self._rng)
+        if said:
+            await self.accept(said)
 
     async def announce(self, endpoints: Endpoints) -> None:
         """State where this machine listens, if that is news."""

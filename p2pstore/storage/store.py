@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar, TypeVarTuple, Unpack
 
 import trio
@@ -152,6 +152,10 @@ class ShardStore:
     def usage(self) -> Usage:
         """The store's figures after its last change."""
         return self._shelf.usage()
+
+    def give(self, given_bytes: int) -> None:
+        """Give another size from now on. What is held beyond a smaller one stays; nothing new is taken until it fits."""
+        self._shelf.limits = replace(self._shelf.limits, given_bytes=given_bytes)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Commit and compact until cancelled."""

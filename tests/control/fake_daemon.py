@@ -54,6 +54,7 @@ class FakeDaemon:
         put_answer: what to change in the answer to `put`.
         get_failed: what the answer to `get` lists as failed.
         state: the verdict.
+        removes: whether a removal is more than a vote.
         stopped: set by `shutdown`.
         cancelled: operations that were stopped early.
         piece_came: set when `put` got bytes from standard input.
@@ -65,6 +66,7 @@ class FakeDaemon:
     get_failed: list[dict[str, Any]] = field(default_factory=list)
     checks: list[dict[str, Any]] = field(default_factory=list)
     state: str = "safe"
+    removes: bool = True
     stopped: bool = False
     cancelled: list[str] = field(default_factory=list)
     piece_came: threading.Event = field(default_factory=threading.Event)
@@ -77,6 +79,8 @@ class FakeDaemon:
         )
         ops: dict[str, Op] = {name: self._noted(name, getattr(self, f"op_{name}")) for name in names}
         ops["invite.wait"] = self._noted("invite.wait", self.op_invite_wait)
+        for part in ("rename", "site", "role", "limit", "revoke", "forget"):
+            ops[f"peers.{part}"] = self._noted(f"peers.{part}", getattr(self, f"op_peers_{part}"))
         ops |= {name: self._noted(name, op) for name, op in FakeSafety().handlers().items()}
         ops |= {name: self._noted(name, op) for name, op in FakeHistory().handlers().items()}
         return ops
@@ -119,6 +123,28 @@ class FakeDaemon:
 
     async def op_peers(self, call: Call) -> Any:
         return {"peers": [PEER]}
+
+    async def op_peers_rename(self, call: Call) -> Any:
+        return {"name": call.args["new"], "was": call.args["name"], "peer_id": "ab" * 32}
+
+    async def op_peers_site(self, call: Call) -> Any:
+        return {"name": call.args["name"], "site": call.args["site"], "peer_id": "ab" * 32}
+
+    async def op_peers_role(self, call: Call) -> Any:
+        return {"name": call.args["name"], "role": call.args["role"], "peer_id": "ab" * 32, "new_keys": True}
+
+    async def op_peers_limit(self, call: Call) -> Any:
+        return {"name": "nas", "capacity": call.args["size"], "used": 1_500_000, "peer_id": "ab" * 32}
+
+    async def op_peers_revoke(self, call: Call) -> Any:
+        return {
+            "name": call.args["name"], "peer_id": "ab" * 32, "removed": self.removes, "votes": ["attic"],
+            "by_paper_key": "secret" in call.args, "generation": "cd" * 16, "told": [], "away": ["laptop"],
+            "could_read": "everything", "enrolled": [], "next": ["p2pstore safe"],
+        }
+
+    async def op_peers_forget(self, call: Call) -> Any:
+        return await self.op_peers_revoke(call)
 
     async def op_invite(self, call: Call) -> Any:
         role, expires_s = call.args["role"], call.args["ttl_s"]

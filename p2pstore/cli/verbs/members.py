@@ -8,10 +8,12 @@ from typing import Any
 import click
 
 from p2pstore.cli import text
+from p2pstore.cli.paths import MachineName
 from p2pstore.cli.session import Session
-from p2pstore.cli.verb import VerbGroup
+from p2pstore.cli.verb import Verb, VerbGroup
 from p2pstore.cli.verbs.safety import can_leave
 from p2pstore.control import exits
+from p2pstore.control.faults import Failure, Fault
 
 
 @click.group(cls=VerbGroup, invoke_without_command=True)
@@ -57,3 +59,147 @@ def peer_lines(session: Session, found: list[Mapping[str, Any]]) -> list[str]:
         for one in found
     ]
     return text.table([header, *rows])
+
+
+@peers.command(cls=Verb)
+@click.argument("name", type=MachineName())
+@click.argument("new")
+@click.pass_obj
+def rename(session: Session, name: str, new: str) -> int:
+    """Give a machine another name."""
+    result = session.ask("peers.rename", {"name": name, "new": new})
+    session.show(result, [f"{result['was']} is called {result['name']} now"])
+    return exits.DONE
+
+
+@peers.command(cls=Verb)
+@click.argument("name", type=MachineName())
+@click.argument("site")
+@click.pass_obj
+def site(session: Session, name: str, site: str) -> int:
+    """Say where a machine stands.
+
+    Machines of one site may burn together.
+    """
+    result = session.ask("peers.site", {"name": name, "site": site})
+    session.show(result, [f"{result['name']} stands at {result['site']} now"])
+    return exits.DONE
+
+
+@peers.command(cls=Verb)
+@click.argument("name", type=MachineName())
+@click.argument("new_role", metavar="ROLE", type=click.Choice(["admin", "member", "storage"]))
+@click.pass_obj
+def role(session: Session, name: str, new_role: str) -> int:
+    """Make a machine an admin, a member or a storage peer.
+
+    Admins invite and remove. Members read and write everything. Storage peers hold shards and can read nothing that is
+    stored from then on; what they could read as members they can read for ever.
+    """
+    if new_role == "admin":
+        _confirm(session, f"{name} will be able to invite and remove machines", "peers role")
+    result = session.ask("peers.role", {"name": name, "role": new_role})
+    lines = [f"{result['name']} has the role {result['role']} now"]
+    if result["new_keys"]:
+        lines.append("what is stored from now on is sealed with new keys")
+    session.show(result, lines)
+    return exits.DONE
+
+
+@peers.command(cls=Verb)
+@click.argument("arguments", nargs=-1, required=True, metavar="[NAME] SIZE")
+@click.pass_obj
+def limit(session: Session, arguments: tuple[str, ...]) -> int:
+    """Say how much of this machine's disk is given.
+
+    It counts at once, and after a restart. What is held beyond a smaller size stays until it is moved away.
+    """
+    if len(arguments) > 2:
+        raise click.UsageError("one size, and at most one name before it")
+    try:
+        size = text.parse_size(arguments[-1])
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    name = arguments[0] if len(arguments) == 2 else None
+    result = session.ask("peers.limit", {"name": name, "size": size})
+    lines = [f"{result['name']} gives {text.size(result['capacity'])}, {text.size(result['used'])} of it used"]
+    session.show(result, lines)
+    return exits.DONE
+
+
+_PAPER = click.option("--with-paper-key", is_flag=True, help="Sign with the 24 words: needed for an admin, alone.")
+_WORDS_FILE = click.option("--words-file", metavar="FILE", help="With --with-paper-key: read the words there.")
+
+
+@peers.command(cls=Verb)
+@click.argument("name", type=MachineName())
+@_PAPER
+@_WORDS_FILE
+@click.pass_obj
+def revoke(session: Session, name: str, *, with_paper_key: bool, words_file: str | None) -> int:
+    """Cut off a machine that was stolen.
+
+    Every machine drops it as soon as it hears of it, and what is stored from then on is sealed with keys that it never
+    gets. Nothing takes back what it could read. An admin is removed by the paper key, or by enough other admins.
+    """
+    _confirm(session, f"{name} will be cut off from the household for good", "peers revoke")
+    return _remove(session, "peers.revoke", name, with_paper_key=with_paper_key, words_file=words_file)
+
+
+@peers.command(cls=Verb)
+@click.argument("name", type=MachineName())
+@_PAPER
+@_WORDS_FILE
+@click.pass_obj
+def forget(session: Session, name: str, *, with_paper_key: bool, words_file: str | None) -> int:
+    """Remove a machine that is gone for good.
+
+    Its shards do not count any more. The same as revoke, for a machine that died instead of being stolen.
+    """
+    _confirm(session, f"the shards on {name} will not count any more", "peers forget")
+    return _remove(session, "peers.forget", name, with_paper_key=with_paper_key, words_file=words_file)
+
+
+def _remove(session: Session, op: str, name: str, *, with_paper_key: bool, words_file: str | None) -> int:
+    args: dict[str, Any] = {"name": name}
+    if with_paper_key:
+        from p2pstore.cli.verbs.recovery import secret_typed
+
+        args["secret"] = secret_typed(session, words_file)
+    result = session.ask(op, args)
+    code = exits.DONE if result["removed"] else exits.PARTLY
+    session.show({**result, "exit": code}, _removal_lines(session, result, stolen=op == "peers.revoke"))
+    return code
+
+
+def _removal_lines(session: Session, result: Mapping[str, Any], *, stolen: bool) -> list[str]:
+    if session.plain:
+        keys = ("name", "removed", "by_paper_key", "generation", "could_read")
+        lines = [f"{key}: {result[key]}" for key in keys]
+        return lines + [f"{key}: {', '.join(result[key])}" for key in ("votes", "told", "away", "enrolled", "next")]
+    if not result["removed"]:
+        lines = [f"{result['name']} is an admin, and one admin alone cannot remove another: this is a vote"]
+        lines.append(f"  voted so far: {', '.join(result['votes'])}")
+        return [*lines, *(f"  {step}" for step in result["next"])]
+    lines = [f"{result['name']} is not in the household any more"]
+    if result["generation"] is not None:
+        lines.append("what is stored from now on is sealed with new keys")
+    if result["away"]:
+        lines.append(f"they hear of it when they return: {', '.join(result['away'])}")
+    if stolen:
+        lines.append(f"what it could read: {result['could_read']}")
+        lines += ["next:", *(f"  {step}" for step in result["next"])]
+    return lines
+
+
+def _confirm(session: Session, what: str, verb: str) -> None:
+    """Ask; exit 5 where nobody can be asked and --yes was not given."""
+    if session.yes:
+        return
+    if not session.interactive:
+        fix = (f"p2pstore {verb} ... --yes",)
+        raise Failure(Fault("not-confirmed", what, "this is not done unasked", fix, exits.REFUSED))
+    if not click.confirm(f"{what}. Go on?", err=True):
+        from p2pstore.control.faults import CANCELLED
+
+        raise Failure(CANCELLED)
