@@ -107,7 +107,7 @@ class TreeIndex:
         """A tag or snapshot, or the end of those in `superseded`; in whatever order operations arrive, once each."""
         for dot in superseded:
             self._end_mark(dot)
-        live = not self._is_foretold(slot, sequence)
+        live = not self._is_foretold(-slot, sequence)
         if isinstance(mark, Tag):
             if mark.present:
                 self._database.execute(
@@ -125,7 +125,8 @@ class TreeIndex:
             ended = f"UPDATE {table} SET live = 0 WHERE slot = ? AND sequence = ? RETURNING slot"  # noqa: S608
             if self._database.execute(ended, (slot, dot.sequence)):
                 return
-        self._foretell(slot, dot.sequence)
+        # with its slot negated: what ends a mark ends no version
+        self._foretell(-slot, dot.sequence)
 
     def _is_foretold(self, slot: int, sequence: int) -> bool:
         return self._has_foretold and bool(

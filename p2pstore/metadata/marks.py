@@ -51,20 +51,26 @@ Mark = Tag | Snapshot
 
 def tag_word(text: str) -> str:
     """`text` as a tag: composed, lower case, 1 to 64 printable characters. Raises Misuse."""
-    return _word(text, "tag").casefold()
+    word = _lower(text)
+    # a word must be what is made of it, or nobody could read the operation
+    return _checked(word, text, "tag", same=_lower(word) == word)
 
 
 def snapshot_name(text: str) -> str:
     """`text` as a snapshot's name: nothing that could be a version number or a date. Raises Misuse."""
-    name = _word(text, "name for a snapshot")
+    name = unicodedata.normalize("NFC", text.strip())
+    _checked(name, text, "name for a snapshot", same=name.strip() == name)
     if name[0].isdigit():
         raise Misuse(f"{name!r} begins with a digit: that is how version numbers and dates begin")
     return name
 
 
-def _word(text: str, what: str) -> str:
-    word = unicodedata.normalize("NFC", text.strip())
-    if not 0 < len(word) <= MARK_CHARS_MAX or not word.isprintable() or _RESERVED.intersection(word):
+def _lower(text: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text.strip()).casefold()).strip()
+
+
+def _checked(word: str, text: str, what: str, *, same: bool) -> str:
+    if not 0 < len(word) <= MARK_CHARS_MAX or not word.isprintable() or _RESERVED.intersection(word) or not same:
         raise Misuse(f"{text[:64]!r} is no {what}: 1 to {MARK_CHARS_MAX} characters without / and @")
     return word
 

@@ -15,7 +15,7 @@ from p2pstore.ledger import schema
 from p2pstore.ledger.drafts import MakeSnapshot, Move, Remove, RemoveSnapshot, SetTag
 from p2pstore.ledger.ledger import Ledger
 from p2pstore.metadata.change import ChangeKind
-from p2pstore.metadata.marks import snapshot_name, tag_word
+from p2pstore.metadata.marks import Tag, snapshot_name, tag_word
 from p2pstore.metadata.vector import Vector
 from p2pstore.metadata.version import Inline
 from simulations.disk import SimulatedDisk
@@ -216,6 +216,25 @@ async def test_a_snapshot_is_seen_by_all_and_shows_what_its_author_saw(autojump_
         assert await opened[0].snapshots() == []
         with pytest.raises(PathFault):
             await do(opened[0], RemoveSnapshot("spring"))
+
+
+async def test_what_ends_a_mark_ends_no_version(autojump_clock: trio.testing.MockClock) -> None:
+    """Also where the version's key comes only later: machines must not differ in what they show."""
+    machines = household(2)
+    async with ledgers(machines) as opened:
+        [outcome] = (await do(opened[0], put("a", b"1"))).outcomes
+        assert outcome.entry is not None
+        assert outcome.dot is not None
+        keys = dict(machines[1].keys)
+        machines[1].keys.clear()
+        await sync_all(opened)
+
+        for ledger in opened:  # what nobody writes by himself, so it goes past the drafts
+            index, own = ledger._store.index, ledger._store.own
+            index.mark(own.slot, 1000, 1, Tag(outcome.entry, "x", present=False), [outcome.dot])
+        machines[1].keys.update(keys)
+        await opened[1].keys_arrived()
+        assert await tree(opened[0]) == await tree(opened[1]) == {"a": b"1"}
 
 
 @pytest.mark.parametrize("text", ["", " ", "a/b", "a@b", "x" * 65, "a\nb"])

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from p2pstore.errors import Malformed
+from p2pstore.errors import Malformed, Misuse
 from p2pstore.ids import Dot, EntryId
-from p2pstore.metadata.marks import Mark, Snapshot, Tag, mark_fields, snapshot_from_fields, tag_from_fields
+from p2pstore.metadata.marks import (
+    Mark,
+    Snapshot,
+    Tag,
+    mark_fields,
+    snapshot_from_fields,
+    snapshot_name,
+    tag_from_fields,
+    tag_word,
+)
 from p2pstore.metadata.operations import SealedOperation, decode_operation, open_operation, seal_operation
 from p2pstore.metadata.vector import Vector
 from p2pstore.packing import Fields
@@ -48,6 +60,34 @@ def test_a_word_that_is_not_in_its_normal_form_is_refused(word: str) -> None:
 def test_a_snapshot_that_is_none_is_refused(fields: list[object]) -> None:
     with pytest.raises(Malformed):
         snapshot_from_fields(Fields(fields, "snapshot"))
+
+
+@given(text=st.text(max_size=70))
+def test_what_is_accepted_as_a_word_can_be_read_by_everybody(text: str) -> None:
+    try:
+        mark: Mark = Tag(ENTRY, tag_word(text), present=True)
+    except Misuse:
+        pass
+    else:
+        assert tag_from_fields(Fields(mark_fields(mark), "tag")) == mark
+    try:
+        mark = Snapshot(bytes(16), snapshot_name(text), None)
+    except Misuse:
+        return
+    assert snapshot_from_fields(Fields(mark_fields(mark), "snapshot")) == mark
+
+
+def test_a_word_that_grows_in_lower_case_is_measured_then() -> None:
+    with pytest.raises(Misuse):
+        tag_word("\u00df" * 64)
+    assert tag_word("\u00df" * 32) == "ss" * 32
+
+
+@given(fields=st.lists(st.one_of(st.binary(max_size=20), st.text(max_size=8), st.integers(), st.none(), st.booleans())))
+def test_rubbish_is_refused_and_nothing_else_happens(fields: list[object]) -> None:
+    for read in (tag_from_fields, snapshot_from_fields):
+        with suppress(Malformed):
+            read(Fields(fields, "mark"))
 
 
 def test_fields_are_read_back() -> None:
