@@ -25,6 +25,11 @@ def parse_size(text: str) -> int:
     return int(float(number) * factor) if "." in number else int(number) * factor
 
 
+def words(text: str) -> str:
+    """An argument as text that can be sent: what of it is no text becomes U+FFFD."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def parse_duration(text: str) -> float:
     """Seconds in "90", "90s", "10m", "2h" or "1d". Raises ValueError."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([SMHD]?)", text.strip(), re.IGNORECASE)

@@ -76,3 +76,10 @@ def test_the_log_counts_what_it_does_not_name_and_a_broken_chain_ends_with_8(run
     checked = run("log", "--verify")
     assert checked.code == exits.DAMAGE
     assert "a gap after number 4" in checked.text
+
+
+def test_an_argument_that_is_no_text_is_no_crash(run: Cli) -> None:
+    assert run("search", b"caf\xe9", "--tag", b"\xff").code == exits.DONE
+    assert run("tag", "add", "/x", b"\xff").code == exits.DONE
+    assert run("snapshot", "create", b"\xff").code == exits.DONE
+    assert run("log", "--machine", b"\xff", "--since", b"\xff").code == exits.DONE

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from p2pstore.cli import text
-from p2pstore.cli.paths import StorePath
+from p2pstore.cli.paths import Converted, StorePath
 from p2pstore.cli.session import Session
 from p2pstore.cli.verb import Verb, VerbGroup
 from p2pstore.control import exits
@@ -227,7 +227,7 @@ def snapshot_ls(session: Session) -> int:
 
 
 @snapshot.command("create", cls=Verb)
-@click.argument("name")
+@click.argument("name", type=Converted("name", text.words))
 @click.pass_obj
 def snapshot_create(session: Session, name: str) -> int:
     """Give this moment a name.
@@ -238,7 +238,7 @@ def snapshot_create(session: Session, name: str) -> int:
 
 
 @snapshot.command("rm", cls=Verb)
-@click.argument("name")
+@click.argument("name", type=Converted("name", text.words))
 @click.pass_obj
 def snapshot_rm(session: Session, name: str) -> int:
     """Take a name away again; nothing else changes."""

@@ -14,22 +14,23 @@ from p2pstore.cli.verb import Verb, VerbGroup
 from p2pstore.control import exits
 
 MS_NS = 1_000_000
+WORDS = Converted("text", text.words)
 
 
 @click.command(cls=Verb)
-@click.argument("words", nargs=-1, metavar="[WORD...]")
-@click.option("--tag", "tags", multiple=True, metavar="TAG", help="With this tag; several: with all.")
+@click.argument("words", nargs=-1, metavar="[WORD...]", type=WORDS)
+@click.option("--tag", "tags", multiple=True, metavar="TAG", type=WORDS, help="With this tag; several: with all.")
 @click.option(
-    "--type", "types", multiple=True, metavar="TYPE",
+    "--type", "types", multiple=True, metavar="TYPE", type=WORDS,
     help="file, folder, link; or image, video, audio, document, archive. Several: any of them.",
 )  # fmt: skip
 @click.option("--larger", metavar="SIZE", type=Converted("size", text.parse_size), help="At least so large: 20M.")
 @click.option("--smaller", metavar="SIZE", type=Converted("size", text.parse_size), help="At most so large.")
-@click.option("--since", metavar="DATE", help="Last modified on this day or later: 2026-10-01.")
-@click.option("--until", metavar="DATE", help="Last modified on this day or before.")
+@click.option("--since", metavar="DATE", type=WORDS, help="Last modified on this day or later: 2026-10-01.")
+@click.option("--until", metavar="DATE", type=WORDS, help="Last modified on this day or before.")
 @click.option("--conflict", is_flag=True, help="Only what is in a conflict.")
 @click.option("--deleted", is_flag=True, help="In the trash.")
-@click.option("--on-machine", metavar="NAME", help="Of which this machine holds something.")
+@click.option("--on-machine", metavar="NAME", type=WORDS, help="Of which this machine holds something.")
 @click.option("-n", "--limit", type=click.IntRange(min=1), default=100, show_default=True, metavar="N", help="So many.")
 @click.pass_obj
 def search(session: Session, /, words: tuple[str, ...], *, limit: int, **filters: Any) -> int:
@@ -89,7 +90,7 @@ def tag_ls(session: Session, path: bytes | None) -> int:
 
 @tag.command("add", cls=Verb)
 @click.argument("path", metavar="PATH", type=StorePath())
-@click.argument("word", metavar="TAG")
+@click.argument("word", metavar="TAG", type=WORDS)
 @click.pass_obj
 def tag_add(session: Session, path: bytes, word: str) -> int:
     """Put a tag on PATH."""
@@ -98,7 +99,7 @@ def tag_add(session: Session, path: bytes, word: str) -> int:
 
 @tag.command("rm", cls=Verb)
 @click.argument("path", metavar="PATH", type=StorePath())
-@click.argument("word", metavar="TAG")
+@click.argument("word", metavar="TAG", type=WORDS)
 @click.pass_obj
 def tag_rm(session: Session, path: bytes, word: str) -> int:
     """Take a tag off PATH."""
@@ -167,8 +168,8 @@ def resolve(session: Session, path: bytes, *, keep: str) -> int:
 
 @click.command(cls=Verb)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
-@click.option("--since", metavar="DATE", help="From this day on: 2026-10-01.")
-@click.option("--machine", metavar="NAME", help="Of this machine only.")
+@click.option("--since", metavar="DATE", type=WORDS, help="From this day on: 2026-10-01.")
+@click.option("--machine", metavar="NAME", type=WORDS, help="Of this machine only.")
 @click.option("-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, metavar="N", help="So many.")
 @click.option("--verify", is_flag=True, help="Check all signatures and chains; exit 8 if anything is wrong.")
 @click.pass_obj
