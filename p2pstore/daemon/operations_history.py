@@ -3,7 +3,7 @@
 ```
 history {path, skip, limit}     {versions: [...]} in pages, newest first
 restore {path, to}              a version, or what was removed, becomes the newest
-diff {a, b}                     what differs, and both texts if they are short
+diff {a, b}                     what differs, below folders too, and both texts if they are short
 trash {action: ls|put-back}     what was removed
 snapshot {action: ls|create|rm} names for moments
 ```
@@ -11,6 +11,7 @@ snapshot {action: ls|create|rm} names for moments
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import Any, Final
 
 from p2pstore.control.faults import fault_of
@@ -27,6 +28,7 @@ from p2pstore.metadata.tree import content_key
 from p2pstore.metadata.version import Kind, LinkTarget, ManifestRef, Version
 from p2pstore.node import Node
 from p2pstore.services.addresses import Addresses, Found
+from p2pstore.services.comparing import Difference, compare_folders
 from p2pstore.services.readable import Readability
 from p2pstore.services.restoring import Restored, Restorer
 
@@ -131,7 +133,10 @@ class HistoryOperations:
             raise Misuse("name two paths, or one with a version: PATH@2")
         b = await self._addresses.find(a.path if other is None else other)
         differs = _differences(a, b)
-        if await self._differ_by_bytes(a, b):
+        if a.item.kind is b.item.kind is Kind.FOLDER:
+            if await self._emit_differences(call, a, b):
+                differs.append("content")
+        elif await self._differ_by_bytes(a, b):
             differs.append("content")
         texts = False
         if "content" in differs and all(_may_be_text(found) for found in (a, b)):
@@ -146,14 +151,25 @@ class HistoryOperations:
     async def _differ_by_bytes(self, a: Found, b: Found) -> bool:
         """By the ids of contents. Of two key generations the ids say nothing: then by length, or else by the bytes."""
         one, other = a.item, b.item
-        if one.kind is Kind.FOLDER or other.kind is Kind.FOLDER or one.kind is not other.kind:
-            return one.kind is not other.kind
+        if one.kind is not other.kind:
+            return True
         if content_key(one.version) == content_key(other.version):
             return False
         apart = not isinstance(one.content, ManifestRef) or not isinstance(other.content, ManifestRef)
         if apart or one.size != other.size or one.size > TEXT_BYTES_MAX:
             return True
         return await self._bytes_of(a) != await self._bytes_of(b)
+
+    async def _emit_differences(self, call: Call, a: Found, b: Found) -> bool:
+        """Stream what differs below two folders; whether anything does."""
+        any_found = False
+        pages = compare_folders(self._node.ledger, a.item, b.item)
+        async with aclosing(pages):
+            async for page in pages:
+                if page:
+                    any_found = True
+                    await call.emit({"entries": [_difference_map(each) for each in page]})
+        return any_found
 
     async def _bytes_of(self, found: Found) -> bytes:
         if isinstance(found.item.content, LinkTarget):
@@ -243,6 +259,15 @@ def _state(version: Version) -> dict[str, Any]:
         "mtime_ns": version.mtime_ns,
         "mode": version.mode,
         "deleted": version.deleted,
+    }
+
+
+def _difference_map(difference: Difference) -> dict[str, Any]:
+    return {
+        "path": arguments.shown(difference.path),
+        "change": difference.change,
+        "kind": difference.item.kind.name.lower(),
+        "size": difference.item.size,
     }
 
 

@@ -174,6 +174,17 @@ class Questions:
 
         return await self._read(place)
 
+    async def children_named(
+        self, entries: Sequence[EntryId], names: Sequence[bytes], *, at: Vector | None = None
+    ) -> list[Item | None]:
+        """What is shown under each of some names in the folder made of `entries`, now or at a cut."""
+
+        def work() -> list[Item | None]:
+            view = self._store.view_at(at)
+            return [view.child(entries, name) for name in names]
+
+        return await self._read(work)
+
     def walk(self, path: Path = (), *, page: int = LIST_PAGE, at: Vector | None = None) -> Walk:
         """Everything below `path`, now or at a cut. Raises PathFault at the first step."""
         return Walk(self, path, page, at)

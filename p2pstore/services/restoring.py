@@ -10,8 +10,9 @@ from p2pstore.errors import PathFault
 from p2pstore.ledger.drafts import AddVersion, Draft, MakeFolder, Path, Put
 from p2pstore.ledger.history import Position
 from p2pstore.ledger.ledger import Ledger
-from p2pstore.metadata.tree import Item, content_key
+from p2pstore.metadata.tree import Item
 from p2pstore.metadata.version import Held, Kind
+from p2pstore.services.comparing import same_file
 
 BATCH: Final = 500
 """Entries in one commit: an import's size."""
@@ -135,7 +136,7 @@ class Restorer:
             if there is not None and there.kind is Kind.FOLDER and not there.version.deleted:
                 return []
             return [MakeFolder(target, item.mode, item.mtime_ns, update=True)]
-        if there is not None and there.kind is item.kind and _same(there, item):
+        if there is not None and same_file(there, item):
             restored.same += 1
             return []
         return [Put(target, item.kind, item.content, item.size, item.mtime_ns, item.mode)]
@@ -154,8 +155,3 @@ class Restorer:
                 await self._commit([draft], restored)
             return
         restored.entries += sum(outcome.dot is not None for outcome in done.outcomes)
-
-
-def _same(one: Item, other: Item) -> bool:
-    same_content = content_key(one.version) == content_key(other.version)
-    return same_content and (one.mode, one.mtime_ns) == (other.mode, other.mtime_ns)

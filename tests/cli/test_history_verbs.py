@@ -45,6 +45,7 @@ def test_diff_shows_lines_that_cannot_talk_to_the_terminal(run: Cli) -> None:
     assert "+\\x1b[31mthree" in ran.text
     assert "\x1b" not in ran.text
     assert "size: 7 B -> 9 B" in ran.text
+    assert "+ /caf\\xe9 \\n.txt/" in ran.text
 
 
 @pytest.mark.parametrize("verb", ["trash", "snapshot", "tag"])

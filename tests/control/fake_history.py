@@ -37,6 +37,7 @@ class FakeHistory:
         return {"path": call.args["path"], "entries": 1, "same": 2, "failed": failed}
 
     async def op_diff(self, call: Call) -> Any:
+        await call.emit({"entries": [{"path": PATH, "change": "added", "kind": "folder", "size": 0}]})
         await call.emit({"side": "a", "data": b"one\ntwo\n"})
         await call.emit({"side": "b", "data": b"one\n\x1b[31mthree\n"})
         sides = {"a": {"path": call.args["a"], **STATE}, "b": {"path": call.args["a"], **STATE, "size": 9}}

@@ -292,3 +292,21 @@ def test_the_log_is_followed(three: list[Machine], folder: Path) -> None:
         finally:
             following.send_signal(signal.SIGINT)
             assert following.wait(10) == 130
+
+
+def test_two_states_of_a_folder_are_compared(three: list[Machine], folder: Path) -> None:
+    a, b, _ = three
+    assert p2p(a.home, "mkdir", "-p", "/compared").code == 0
+    for name in ("same", "edited", "gone"):
+        store(a, folder, f"/compared/{name}", b"1")
+    assert p2p(a.home, "snapshot", "create", "compared").code == 0
+    store(a, folder, "/compared/edited", b"2")
+    store(a, folder, "/compared/new", b"3")
+    assert p2p(a.home, "rm", "/compared/gone").code == 0
+    settle(b, "/compared/gone", 2)
+    answer = p2p(b.home, "diff", "/compared@compared", "--json")
+    assert answer.code == 0, answer.err
+    assert {(one["change"], one["path"]) for one in answer.json["entries"]} == {
+        ("changed", "/edited"), ("added", "/new"), ("removed", "/gone"),
+    }  # fmt: skip
+    assert "content" in answer.json["differs"]

@@ -13,7 +13,7 @@ from p2pstore.errors import PathFault
 from p2pstore.ledger.drafts import MakeSnapshot, Move, Remove
 from p2pstore.ledger.ledger import Ledger
 from p2pstore.metadata.version import Inline
-from p2pstore.services import restoring
+from p2pstore.services import comparing, restoring
 from p2pstore.services.addresses import Addresses, moment
 from p2pstore.services.restoring import Restorer
 from tests.ledger.household import do, household, ledgers, mkdir, path, put, tree
@@ -177,3 +177,28 @@ async def test_a_version_is_restored_as_the_newest(autojump_clock: trio.testing.
         assert total == 3
         assert [one.held.version.content for one in versions] == [Inline(b"1"), Inline(b"2"), Inline(b"1")]
         assert (await Restorer(ledger).restore(found.path, found.item, None)).same == 1
+
+
+async def test_folders_are_compared_with_all_below_them(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparing, "PAGE", 2)
+    [machine] = household(1)
+    async with machine.ledger() as ledger:
+        await do(ledger, *[put(f"d/{name}") for name in ("a", "b", "c", "sub/x", "sub/y", "gone/z", "turned")])
+        await do(ledger, MakeSnapshot("then"))
+        await ledger.remove_tree(path("d/gone"))
+        await do(ledger, put("d/b", b"edited"), put("d/sub/y", b"edited"), put("d/sub/new"), put("d/fresh/1"))
+        await do(ledger, Remove(path("d/turned")))
+        await do(ledger, mkdir("d/turned"))
+        then, now = [(await Addresses(ledger).find(path(where))).item for where in ("d@then", "d")]
+        found = [
+            (difference.change, b"/".join(difference.path))
+            async for page in comparing.compare_folders(ledger, then, now)
+            for difference in page
+        ]
+        assert sorted(found) == [
+            ("added", b"fresh"), ("added", b"sub/new"), ("changed", b"b"), ("changed", b"sub/y"),
+            ("changed", b"turned"), ("removed", b"gone"),
+        ]  # fmt: skip
+        assert [page async for page in comparing.compare_folders(ledger, then, then) if page] == []

@@ -95,20 +95,32 @@ def _show_restored(session: Session, result: Mapping[str, Any], done: str) -> in
 def diff(session: Session, a: bytes, b: bytes | None) -> int:
     """Show what differs between two states.
 
-    With one argument, PATH@VERSION is compared with what is there now. Texts up to 1 MiB are shown line by line.
+    With one argument, PATH@VERSION is compared with what is there now. Texts up to 1 MiB are shown line by line; of
+    folders what was added (+), removed (-) and changed (~) below them.
     """
     contents = {"a": bytearray(), "b": bytearray()}
+    entries: list[dict[str, Any]] = []
+
+    def take(item: Mapping[str, Any]) -> None:
+        if "entries" in item:
+            entries.extend(item["entries"])
+        else:
+            contents[item["side"]].extend(item["data"])
+
     result = session.ask(
         "diff",
         {"a": _without_slash(a), "b": b and _without_slash(b)},
-        on_item=lambda item: contents[item["side"]].extend(item["data"]),
+        on_item=take,
         unbounded=True,
     )
     lines = None
     if result["text"]:
         names = [text.shown(result[side]["path"]) + f" ({text.moment(result[side]['mtime_ns'])})" for side in "ab"]
         lines = _unified(bytes(contents["a"]), bytes(contents["b"]), names)
-    session.show({**result, "lines": lines}, [*_metadata_lines(result), *(lines or ())])
+    marks = {"added": "+", "removed": "-", "changed": "~"}
+    below = [f"{marks[one['change']]} {text.shown(one['path'])}{'/' * (one['kind'] == 'folder')}" for one in entries]
+    shown = {**result, "entries": entries, "lines": lines}
+    session.show(shown, [*_metadata_lines(result), *below, *(lines or ())])
     return exits.DONE
 
 
@@ -129,7 +141,7 @@ def _metadata_lines(result: Mapping[str, Any]) -> list[str]:
         for name in result["differs"]
         if name in shows
     ]
-    if "content" in result["differs"] and not result["text"]:
+    if "content" in result["differs"] and not result["text"] and one["kind"] != "folder":
         lines.append("content: differs")
     return lines
 
