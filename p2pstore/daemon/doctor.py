@@ -11,7 +11,8 @@ from p2pstore.pipeline.erasure.kernels import kernel_name
 from p2pstore.storage.space import StoreState
 
 
-def _check(name: str, state: str, what: str, fix: str = "") -> dict[str, Any]:
+def check(name: str, state: str, what: str, fix: str = "") -> dict[str, Any]:
+    """One finding: state is "ok", "warn" or "bad"; `fix` is what to type or do."""
     return {"name": name, "state": state, "what": what, "fix": [fix] if fix else []}
 
 
@@ -25,8 +26,8 @@ async def examine(node: Node) -> list[dict[str, Any]]:
 def _kernel() -> dict[str, Any]:
     name = kernel_name()
     if name.startswith("isa-l"):
-        return _check("erasure code", "ok", f"kernel {name}")
-    return _check("erasure code", "warn", f"slow kernel {name}", "pip install pyeclib")
+        return check("erasure code", "ok", f"kernel {name}")
+    return check("erasure code", "warn", f"slow kernel {name}", "pip install pyeclib")
 
 
 def _store(node: Node) -> dict[str, Any]:
@@ -34,26 +35,26 @@ def _store(node: Node) -> dict[str, Any]:
     what = f"{usage.shard_count:,} shards, {usage.used_bytes:,} of {usage.given_bytes:,} bytes used"
     match usage.state:
         case StoreState.ACCEPTING:
-            return _check("store", "ok", what)
+            return check("store", "ok", what)
         case StoreState.ASLEEP:
-            return _check("store", "bad", "its disk is away", "connect the disk, then p2pstore down; p2pstore up")
+            return check("store", "bad", "its disk is away", "connect the disk, then p2pstore down; p2pstore up")
         case StoreState.MENDING:
-            return _check("store", "warn", "its index is being rebuilt; that ends by itself")
-    return _check("store", "warn", f"{usage.state.value}: {what}", "give more: p2pstore set size=SIZE")
+            return check("store", "warn", "its index is being rebuilt; that ends by itself")
+    return check("store", "warn", f"{usage.state.value}: {what}", "give more: p2pstore set size=SIZE")
 
 
 async def _damaged(node: Node) -> list[dict[str, Any]]:
     damaged = node.store.usage().damaged_count
     if damaged:
-        return [_check("shards", "bad", f"{damaged:,} shards on this disk are damaged and in quarantine")]
-    return [_check("shards", "ok", "none is known to be damaged")]
+        return [check("shards", "bad", f"{damaged:,} shards on this disk are damaged and in quarantine")]
+    return [check("shards", "ok", "none is known to be damaged")]
 
 
 def _ledger(node: Node) -> dict[str, Any]:
     if node.ledger.damaged_as is not None:
         what = f"it was damaged, set aside as {node.ledger.damaged_as}, and is refilled by peers"
-        return _check("ledger", "warn", what)
-    return _check("ledger", "ok", "sound when it was opened")
+        return check("ledger", "warn", what)
+    return check("ledger", "ok", "sound when it was opened")
 
 
 async def _forks(node: Node) -> list[dict[str, Any]]:
@@ -61,27 +62,27 @@ async def _forks(node: Node) -> list[dict[str, Any]]:
     if not forks:
         return []
     names = ", ".join(sorted({node.membership.name_of(fork.writer.author) for fork in forks}))
-    return [_check("copies", "bad", f"two copies of one installation have written: {names}", "stop one of them")]
+    return [check("copies", "bad", f"two copies of one installation have written: {names}", "stop one of them")]
 
 
 def _keys(node: Node) -> dict[str, Any]:
     if node.membership.keyring.may_write_with(node.membership.roster):
-        return _check("keys", "ok", "this machine can write")
-    return _check("keys", "warn", "no key generation fits the members; an admin's machine makes one when it is on")
+        return check("keys", "ok", "this machine can write")
+    return check("keys", "warn", "no key generation fits the members; an admin's machine makes one when it is on")
 
 
 def _links(node: Node) -> dict[str, Any]:
     others = node.membership.others()
     if not others:
-        return _check("machines", "warn", "this is the only machine", "p2pstore invite")
+        return check("machines", "warn", "this is the only machine", "p2pstore invite")
     away = [node.membership.name_of(peer) for peer in others if not node.liveness.answers(peer)]
     if not away:
-        return _check("machines", "ok", f"all {len(others)} others answer")
+        return check("machines", "ok", f"all {len(others)} others answer")
     state = "bad" if len(away) == len(others) else "warn"
-    return _check("machines", state, f"no answer from {', '.join(away)}", "p2pstore peers")
+    return check("machines", state, f"no answer from {', '.join(away)}", "p2pstore peers")
 
 
 def _clock() -> dict[str, Any]:
     if time.time() < 1_700_000_000 - CLOCK_SKEW_SHOWN_S:
-        return _check("clock", "bad", "it is years behind", "set the time; nothing is lost meanwhile")
-    return _check("clock", "ok", "plausible")
+        return check("clock", "bad", "it is years behind", "set the time; nothing is lost meanwhile")
+    return check("clock", "ok", "plausible")

@@ -15,7 +15,6 @@ from p2pstore.control import exits
 from p2pstore.control.faults import Failure, Fault, already_there, fault_of, is_a_folder, not_a_folder, not_found
 from p2pstore.control.server import Call, Op
 from p2pstore.daemon.commands import command_of
-from p2pstore.daemon.doctor import examine
 from p2pstore.daemon.home import Settings
 from p2pstore.errors import Malformed, Misuse, PathFault
 from p2pstore.ids import PeerId
@@ -91,7 +90,6 @@ class Operations:
             "rm": self.rm,
             "where": self.where,
             "safe": self.safe,
-            "doctor": self.doctor,
             "shutdown": self.shutdown,
             "version": self.version,
         }
@@ -177,13 +175,6 @@ class Operations:
             "folders": [],
             "computed_s": self._node.seams.clock.now_s() - verdict.computed_at_s,
         }
-
-    async def doctor(self, call: Call) -> dict[str, Any]:
-        """Checks with what helps; rebuilds the index of shards when asked to."""
-        if call.args.get("rebuild_index") is True:
-            await self._node.store.have_index_rebuilt()
-            await self._node.ledger.rebuild_index()
-        return {"checks": await examine(self._node), "kernel": kernel_name()}
 
     async def version(self, _call: Call) -> dict[str, Any]:
         """The program's version."""

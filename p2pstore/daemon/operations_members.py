@@ -36,12 +36,12 @@ COULD_READ: Final = "everything that was stored until now; nothing that is store
 TREE_OPS: Final = frozenset(
     {
         "get", "cat", "ls", "tree", "where", "page", "health", "search", "conflicts", "log", "history", "diff", "trash",
-        "snapshot",
+        "snapshot", "stat", "read",
     }
 )  # fmt: skip
 """Operations that show names or contents."""
 
-CHANGING_OPS: Final = frozenset({"put", "mkdir", "mv", "rm", "tag", "resolve", "restore"})
+CHANGING_OPS: Final = frozenset({"put", "mkdir", "mv", "rm", "tag", "resolve", "restore", "copy", "rename"})
 """Operations that write to the tree."""
 
 
