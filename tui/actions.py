@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from p2pstore.control.faults import Failure, Fault
 from tui import words
-from tui.model import Transfer
+from tui.model import Machine, Transfer
 
 if TYPE_CHECKING:
     from tui.app import P2pApp
@@ -30,7 +30,7 @@ class Actions:
 
     def do(self, op: str, args: Mapping[str, Any], done: Callable[[Any], str]) -> None:
         """Ask the daemon and say what came of it."""
-        self._app.run_worker(self._do(op, args, done), group="actions", exit_on_error=False)
+        self._app.run_worker(self._do(op, args, done), group="actions")
 
     async def _do(self, op: str, args: Mapping[str, Any], done: Callable[[Any], str]) -> None:
         try:
@@ -106,7 +106,7 @@ class Actions:
     def _fetch(self, paths: Sequence[bytes], folder: str) -> None:
         args = {"sources": list(paths), "destination": os.fsencode(folder), "recursive": True, "into": True}
         self._app.notify(f"fetching into {folder}: 3 shows how far it is", markup=False)
-        self._app.run_worker(self._fetching(args), group="actions", exit_on_error=False)
+        self._app.run_worker(self._fetching(args), group="actions")
 
     async def _fetching(self, args: Mapping[str, Any]) -> None:
         self.fetching += 1
@@ -155,22 +155,22 @@ class Actions:
     def move(self, paths: Sequence[bytes]) -> None:
         """Another name for one thing, or another folder for several; nothing is replaced."""
         one = len(paths) == 1
-        start = paths[0] if one else words.parent_of(paths[0])
+        start = _typed(paths[0] if one else words.parent_of(paths[0]))
 
         def go(answer: str | None) -> None:
             if answer is not None:
                 target = os.fsencode(answer).rstrip(b"/") or b"/"
                 into = not one or answer.endswith("/")
-                self._app.run_worker(self._move(paths, target, into=into), group="actions", exit_on_error=False)
+                self._app.run_worker(self._move(paths, target, into=into), group="actions")
 
         hint = "Its new path; with / at the end, the folder it goes into" if one else f"The folder for {_named(paths)}"
         self._ask(
-            go, "Move", hint, os.fsdecode(start), check=_must_be_store_path, complete=self._store_matches
+            go, "Move", hint, start, check=_must_be_store_path, complete=self._store_matches
         )
 
     def _store_matches(self, typed: str) -> list[str]:
-        wanted = os.fsencode(typed)
-        return [os.fsdecode(path) for path in self._app.files.listing.at_hand() if path.startswith(wanted)]
+        found = (_typed(path) for path in self._app.files.listing.at_hand())
+        return [path for path in found if path.startswith(typed)]
 
     async def _move(self, paths: Sequence[bytes], target: bytes, *, into: bool) -> None:
         try:
@@ -246,6 +246,44 @@ class Actions:
             return f"{words.shown(result['path'])} is like that already"
         return f"{words.shown(result['path'])} is back"
 
+    # --- machines ---------------------------------------------------------------------------------------------------
+
+    def rename_machine(self, name: str) -> None:
+        """Ask for another name."""
+
+        def go(new: str | None) -> None:
+            if new is not None and new != name:
+                self.do("peers.rename", {"name": name, "new": new}, lambda _: f"{name} is called {new} now")
+
+        self._ask(go, "Rename", f"A new name for {name}", name, check=_must_be_name)
+
+    def move_machine(self, name: str, site: str) -> None:
+        """Ask where it stands: what burns together counts as one."""
+
+        def go(new: str | None) -> None:
+            if new is not None and new != site:
+                self.do("peers.site", {"name": name, "site": new}, lambda _: f"{name} stands at {new} now")
+
+        hint = f"Where {name} stands: machines at one place can be lost together"
+        self._ask(go, "Place", hint, site, check=_must_be_name)
+
+    def remove_machine(self, machine: Machine) -> None:
+        """Say what would become of the data; remove the machine when confirmed."""
+        self._app.run_worker(self._remove_machine(machine), group="actions")
+
+    async def _remove_machine(self, machine: Machine) -> None:
+        name = machine.name
+        lines = [f"{name} is cut off; what is stored from now on is sealed with keys that it never gets.", ""]
+        try:
+            if self._app.model.knows("peers.can-leave"):
+                answer = await self._app.link.call("peers.can-leave", {"names": [machine.name]}, timeout_s=120.0)
+                lines += ["The others have enough without it."] if answer["possible"] else ["It is needed:"]
+                lines += [f"  {reason}" for reason in answer["reasons"][:NAMES_SHOWN]]
+        except Failure as failure:
+            lines.append(f"Whether the others have enough without it is not known: {failure.fault.what}")
+        then = partial(self.do, "peers.forget", {"name": machine.name}, _removed)
+        self._confirm(then, f"Remove {machine.name}?", lines, "remove it")
+
     # --- safety -----------------------------------------------------------------------------------------------------
 
     def what_if(self, then: Callable[[str | None], None]) -> None:
@@ -261,7 +299,7 @@ class Actions:
 
     def repair(self) -> None:
         """Say what is due and how much that is; begin when confirmed."""
-        self._app.run_worker(self._repair(), group="actions", exit_on_error=False)
+        self._app.run_worker(self._repair(), group="actions")
 
     async def _repair(self) -> None:
         try:
@@ -299,6 +337,12 @@ class Actions:
         self._app.link.hurry()
 
 
+def _removed(result: Mapping[str, Any]) -> str:
+    if result.get("removed"):
+        return f"{result['name']} is not in the household any more"
+    return f"another admin has to agree before {result['name']} is removed"
+
+
 def _figures(plan: Mapping[str, Any]) -> list[tuple[str, int]]:
     """The numbers of a plan, for a person to weigh."""
     return [(key, value) for key, value in plan.items() if type(value) is int][:8]
@@ -308,6 +352,15 @@ def _local_matches(typed: str) -> Sequence[str]:
     from tui.dialogs.ask import local_matches
 
     return local_matches(typed)
+
+
+def _typed(path: bytes) -> str:
+    """A path as it can stand in a line that is edited: of one that is not text, the part that is."""
+    try:
+        text = path.decode("utf-8")
+    except UnicodeDecodeError as error:
+        text = path[: error.start].decode("utf-8").rpartition("/")[0] + "/"
+    return text if text.isprintable() else "/"
 
 
 def _names(paths: Sequence[bytes]) -> list[str]:

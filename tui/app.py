@@ -196,6 +196,7 @@ class P2pApp(App[None]):
     def on_resize(self) -> None:
         """Other widths, other words."""
         self.touch()
+        self.call_after_refresh(self._paint_keys, self.screen)
 
     # --- painting ---------------------------------------------------------------------------------------------------
 
@@ -293,6 +294,7 @@ class P2pApp(App[None]):
 
     def copy(self, text: str) -> None:
         """Into the terminal's clipboard; said as well, for terminals that have none."""
+        text = text.encode("utf-8", "backslashreplace").decode("utf-8")  # no terminal takes half a character
         self.copy_to_clipboard(text)
         self.notify(text, title="copied", markup=False)
 
@@ -361,7 +363,7 @@ class P2pApp(App[None]):
     def action_start_daemon(self) -> None:
         """Start the daemon."""
         starting = self.actions.start_daemon(self.run_p2pstore)
-        self.run_worker(starting, group="start", exclusive=True, exit_on_error=False)
+        self.run_worker(starting, group="start", exclusive=True)
 
     def action_invite(self) -> None:
         """Invite a machine."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
+from rich.markup import escape
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
 from tui import words
@@ -35,7 +36,7 @@ class Commands(Provider):
         for path in app.files.listing.at_hand()[:FILES_MAX]:
             name = words.shown(path)
             if (score := matcher.match(name)) > 0:
-                yield Hit(score, matcher.highlight(name), partial(app.show_file, path), help="go there")
+                yield Hit(score, matcher.highlight(escape(name)), partial(app.show_file, path), help="go there")
 
     def _actions(self) -> list[tuple[str, str, Callable[[], Any]]]:
         from tui.app import P2pApp

@@ -39,7 +39,8 @@ COUNTS = {
 
 
 OPERATIONS = (
-    "history", "invite", "peers.can-leave", "repair", "restore", "search", "test-restore", "trash",
+    "history", "invite", "peers.can-leave", "peers.forget", "peers.rename", "peers.site", "repair", "restore", "search",
+    "test-restore", "trash",
 )  # fmt: skip
 
 
@@ -247,6 +248,13 @@ class FakeHousehold:
                 return {"path": args["path"].rpartition(b"@")[0], "entries": 1, "same": False, "failed": []}
             case "trash":
                 return {"path": args["path"], "entries": 1, "same": False, "failed": []}
+            case "peers.can-leave":
+                reasons = ["38,805 pieces would survive no further failure"]
+                return {"names": args["names"], "possible": False, "reasons": reasons}
+            case "peers.rename" | "peers.site":
+                return {"name": args["name"]}
+            case "peers.forget":
+                return {"name": args["name"], "removed": True}
             case "test-restore":
                 return {"at": NOW, "files": 20, "bytes": 10**8, "failed_count": 0, "failed": []}
             case "repair":

@@ -411,6 +411,23 @@ def test_find_goes_to_a_file_deep_in_a_folder_of_100_000() -> None:
     show(household, flow)
 
 
+def test_a_machine_is_renamed_moved_and_removed_only_when_confirmed() -> None:
+    household = FakeHousehold()
+
+    async def flow(pilot: Pilot[None]) -> None:
+        await press(pilot, "2", "down", "e")
+        pilot.app.screen.query_one(Input).value = "den"
+        await press(pilot, "enter")
+        assert asked(household, "peers.rename") == [{"name": "dad-desktop", "new": "den"}]
+        await press(pilot, "R")
+        assert not asked(household, "peers.forget")
+        assert "38,805" in text_of(app_of(pilot))
+        await press(pilot, "Y")
+        assert asked(household, "peers.forget") == [{"name": "dad-desktop"}]
+
+    show(household, flow)
+
+
 def test_repair_says_what_is_due_before_it_begins() -> None:
     household = FakeHousehold()
 
@@ -552,3 +569,32 @@ def test_one_preview_widget_serves_every_selection() -> None:
         assert household.count("cat") >= 5
 
     show(household, flow)
+
+
+def test_names_that_are_no_text_or_look_like_markup_harm_nothing() -> None:
+    household = FakeHousehold()
+    names = [b"[bold]x[/nope]", b"caf\xe9.txt", b"a\x1b[31mb", "zero\u200bwidth".encode(), b"[@click=app.quit]"]
+    for name in names:
+        household.folders[b"/"].append({**household.folders[b"/"][2], "name": name})
+        household.folders[b"/"].append({**household.folders[b"/"][0], "name": b"d" + name})
+        household.folders[b"/d" + name] = [{**household.folders[b"/"][2], "name": name}]
+        household.contents[b"/" + name] = b"\x1b[31mred?\x1b[0m [bold]"
+
+    async def flow(pilot: Pilot[None]) -> None:
+        listing = app_of(pilot).files.listing
+        for row in reversed(range(listing.root.total)):
+            listing.cursor = row
+            await pilot.press("right", "x", "escape", "m", "escape", "n", "escape", "c")
+        await pilot.press("ctrl+p")
+        await pilot.pause(0.2)
+        await pilot.press("o")
+        await pilot.pause(0.5)
+        while len(pilot.app.screen_stack) > 1:
+            await pilot.press("escape")
+        await press(pilot, "home")
+        text = text_of(app_of(pilot))
+        assert all(line.isprintable() for line in text.splitlines())
+        assert "caf\\xe9.txt" in text
+        assert "[bold]x[/nope]" in text
+
+    show(household, flow, size=(120, 50))

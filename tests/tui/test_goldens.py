@@ -59,6 +59,10 @@ def test_machines() -> None:
     golden("machines", FakeHousehold(), "2", "down", "down", colours=True)
 
 
+def test_removing_a_machine_says_first_what_would_be_left() -> None:
+    golden("remove", FakeHousehold(), "2", "down", "down", "R", sizes=((80, 24),))
+
+
 def test_activity() -> None:
     golden("activity", busy_household(), "3", colours=True)
 

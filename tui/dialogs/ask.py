@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import ClassVar, Final
 
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -31,12 +32,23 @@ def local_matches(typed: str) -> list[str]:
             for seen, entry in enumerate(found):
                 if seen >= ENTRIES_LOOKED_AT:
                     break
+                if not _can_be_typed(entry.name):
+                    continue
                 if entry.name.startswith(stem) and (stem.startswith(".") or not entry.name.startswith(".")):
                     names.append(entry.name + ("/" if entry.is_dir() else ""))
     except OSError:
         return []
     kept = typed[: len(typed) - len(typed.rpartition("/")[2])]
     return [kept + name for name in sorted(names)]
+
+
+def _can_be_typed(name: str) -> bool:
+    """Whether a name is text: one that is not cannot stand in a line that is edited."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return name.isprintable()
 
 
 class Ask(Box[str]):
@@ -73,7 +85,7 @@ class Ask(Box[str]):
     def compose(self) -> ComposeResult:
         """Hint, line, matches."""
         with Vertical(classes="box") as box:
-            box.border_title = self._question
+            box.border_title = Text(self._question)
             yield Said(id="hint")
             field = Input(self._initial, id="line")
             field.cursor_blink = False

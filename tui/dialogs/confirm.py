@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Vertical
@@ -34,7 +35,7 @@ class Confirm(Box[bool]):
     def compose(self) -> ComposeResult:
         """The question, what it means, and the two ways on."""
         with Vertical(classes="box") as box:
-            box.border_title = self._question
+            box.border_title = Text(self._question)
             yield Said(id="what")
             yield Said(id="keys")
 

@@ -66,7 +66,7 @@ class Find(Box[bytes]):
 
     def on_input_changed(self, message: Input.Changed) -> None:
         """Search again."""
-        self.run_worker(self._search(message.value.split()), group="find", exclusive=True, exit_on_error=False)
+        self.run_worker(self._search(message.value.split()), group="find", exclusive=True)
 
     async def _search(self, wanted: list[str]) -> None:
         await asyncio.sleep(REST_S)

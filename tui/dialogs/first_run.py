@@ -173,7 +173,7 @@ class FirstRun(Screen[bool]):
             fields[at + 1].focus()
         elif not self._busy:
             self._busy = True
-            self.run_worker(self._go(), exit_on_error=False)
+            self.run_worker(self._go())
 
     def _value(self, key: str) -> str:
         return self.query_one(f"#field-{key}", Input).value.strip()

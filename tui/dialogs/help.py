@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Final, NamedTuple
 
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
@@ -62,7 +63,7 @@ class Help(Box[None]):
     def compose(self) -> ComposeResult:
         """One text."""
         with VerticalScroll(classes="box") as box:
-            box.border_title = self._heading
+            box.border_title = Text(self._heading)
             yield Said(id="keys")
 
     def on_mount(self) -> None:

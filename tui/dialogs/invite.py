@@ -33,7 +33,7 @@ class Invite(Box[str]):
         """Ask for a code."""
         super().on_mount()
         self.query_one(Said).say(assemble("\n asking for a code\n"))
-        self.run_worker(self._invite(), exit_on_error=False)
+        self.run_worker(self._invite())
 
     async def _invite(self) -> None:
         try:

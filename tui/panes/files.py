@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, ClassVar, Final
 
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
@@ -92,23 +93,22 @@ class FilesPane(Pane):
         """Fetch what has changed; say where the cursor is."""
         model = self.home.model
         if model.standing.kind == "live" and model.revision != self._revision:
-            first = self._revision < 0
             self._revision = model.revision
-            if first or not self.listing.is_loaded:
-                self.run_worker(self._load(), group="load", exclusive=True, exit_on_error=False)
+            if not self.listing.is_loaded:
+                self.run_worker(self._load(), group="load", exclusive=True)
             else:
                 self.listing.renew()
         if model.standing.kind == "live" and model.news != self._news:
             self._news = model.news
             self.listing.renew_health()
             if self._shown is not None and self._place is not None:
-                self.run_worker(self._renew_place(self._shown), group="place", exclusive=True, exit_on_error=False)
+                self.run_worker(self._renew_place(self._shown), group="place", exclusive=True)
         self.set_class(model.standing.kind == "gone", "gone")
         self._paint_frame()
 
     def forget(self) -> None:
         """Another daemon counts its changes anew."""
-        self._revision = -1
+        self._revision = self._news = -1
 
     async def _load(self) -> None:
         await self.listing.load()
@@ -118,7 +118,7 @@ class FilesPane(Pane):
     def _paint_frame(self) -> None:
         listing = self.listing
         frame = self.query_one("#list-frame")
-        frame.border_title = words.shown(listing.folder_here)
+        frame.border_title = Text(words.shown(listing.folder_here))  # a name is no markup
         total = listing.root.total
         marked = f"{len(listing.marked)} marked  " if listing.marked else ""
         frame.border_subtitle = f"{marked}{min(listing.cursor + 1, total):,}/{total:,}" if total else marked
@@ -160,7 +160,7 @@ class FilesPane(Pane):
         preview.show_text([])
         if entry is None or entry.kind == "folder":
             return
-        self.run_worker(self._fetch_detail(path, entry), group="detail", exclusive=True, exit_on_error=False)
+        self.run_worker(self._fetch_detail(path, entry), group="detail", exclusive=True)
 
     async def _fetch_detail(self, path: bytes, entry: Entry) -> None:
         try:
@@ -177,7 +177,10 @@ class FilesPane(Pane):
     async def _renew_place(self, path: bytes) -> None:
         """Who holds what may have changed; the preview stays."""
         await asyncio.sleep(HEALTH_EVERY_S)
-        place = await self.home.link.call("where", {"path": path, "limit": CHUNKS_ASKED})
+        try:
+            place = await self.home.link.call("where", {"path": path, "limit": CHUNKS_ASKED})
+        except Failure:
+            return  # what is shown stays; the next news ask again
         if path == self._shown:
             self._place = place
             self._paint_head(path)

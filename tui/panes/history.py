@@ -59,7 +59,7 @@ class HistoryPane(Pane):
             self._asked = asked
             if path != self._path:
                 self._path, self._versions = path, []
-            self.run_worker(self._ask(path), group="history", exclusive=True, exit_on_error=False)
+            self.run_worker(self._ask(path), group="history", exclusive=True)
         self._say()
 
     async def _ask(self, path: bytes | None) -> None:

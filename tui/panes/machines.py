@@ -21,6 +21,10 @@ class MachinesPane(Pane):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "app.invite", "add a machine", id="invite"),
+        Binding("e", "rename", "rename", id="rename_machine"),
+        Binding("s", "site", "place", id="site"),
+        Binding("R", "remove", "remove", id="remove_machine"),
+        Binding("c", "copy", "copy command", show=False, id="copy_machine"),
     ]
 
     def compose(self) -> ComposeResult:
@@ -28,6 +32,35 @@ class MachinesPane(Pane):
         yield Said(id="machines-header", classes="header")
         yield Rows(self.home.glyphs, id="machines")
         yield Said(id="machine-detail", classes="detail")
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002  Textual's
+        """What the daemon cannot do is not offered."""
+        needed = {"rename": "peers.rename", "site": "peers.site", "remove": "peers.forget"}.get(action)
+        return needed is None or self.home.model.knows(needed)
+
+    def action_rename(self) -> None:
+        """Another name."""
+        if (machine := self._chosen()) is not None:
+            self.home.actions.rename_machine(machine.name)
+
+    def action_site(self) -> None:
+        """Another place."""
+        if (machine := self._chosen()) is not None:
+            self.home.actions.move_machine(machine.name, machine.site)
+
+    def action_remove(self) -> None:
+        """Out of the household, when confirmed."""
+        if (machine := self._chosen()) is not None:
+            self.home.actions.remove_machine(machine)
+
+    def action_copy(self) -> None:
+        """The command that tells whether it can be missed."""
+        if (machine := self._chosen()) is not None:
+            self.home.copy(f"p2pstore peers can-leave {machine.name}")
+
+    def _chosen(self) -> Machine | None:
+        key = self.query_one(Rows).key
+        return next((each for each in self.home.model.machines if each.peer_id == key), None)
 
     def take_focus(self) -> None:
         """The list."""
@@ -80,8 +113,7 @@ class MachinesPane(Pane):
 
     def _paint_detail(self) -> None:
         model = self.home.model
-        key = self.query_one(Rows).key
-        machine = next((each for each in model.machines if each.peer_id == key), None)
+        machine = self._chosen()
         parts: list[str | tuple[str, str]] = []
         if machine is not None:
             parts = [

@@ -96,7 +96,7 @@ class SafetyPane(Pane):
         stale = self._asked_s is None or now_s - self._asked_s > ASK_EVERY_S
         if model.standing.kind == "live" and (stale or self._revision != model.revision):
             self._asked_s, self._revision = now_s, model.revision
-            self.run_worker(self._ask(), group="safe", exclusive=True, exit_on_error=False)
+            self.run_worker(self._ask(), group="safe", exclusive=True)
         self._say()
 
     async def _ask(self) -> None:

@@ -228,7 +228,7 @@ class Listing(ScrollView, can_focus=True):
         if page in folder.loading or (folder.error is not None and folder.error[0] == page):
             return
         folder.loading.add(page)
-        self.run_worker(self._fetch(folder, page), group="pages", exit_on_error=False)
+        self.run_worker(self._fetch(folder, page), group="pages")
 
     async def load(self) -> None:
         """Fetch the first page of the root."""
@@ -558,7 +558,7 @@ class Listing(ScrollView, can_focus=True):
 
     def _ask_health(self) -> None:
         self._health_timer = None
-        self.run_worker(self._fetch_health(), group="health", exclusive=True, exit_on_error=False)
+        self.run_worker(self._fetch_health(), group="health", exclusive=True)
 
     def _in_sight(self) -> Sequence[tuple[bytes, Entry]]:
         first = self.scroll_offset.y
@@ -585,8 +585,11 @@ class Listing(ScrollView, can_focus=True):
         self._asked.update(wanted)
         try:
             answer = await self._ask("health", {"paths": wanted})
-        except (Failure, asyncio.CancelledError):
-            self._asked.difference_update(wanted)
+        except Failure:
+            return  # asked again with the next news, or when the daemon is back
+        except asyncio.CancelledError:
+            self._asked.difference_update(wanted)  # a newer question took its place
+            self._forgotten = self._forgotten or again
             raise
         if again or len(self._health) > HEALTH_KEPT:
             self._health.clear()  # what is out of sight is asked for when it comes back
