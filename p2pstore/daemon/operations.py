@@ -7,6 +7,7 @@ import posixpath
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 import trio
@@ -16,6 +17,7 @@ from p2pstore.control.faults import Failure, Fault, already_there, fault_of, is_
 from p2pstore.control.server import Call, Op
 from p2pstore.daemon.commands import command_of
 from p2pstore.daemon.home import Settings
+from p2pstore.daemon.streaming import stream_bytes
 from p2pstore.errors import Malformed, Misuse, PathFault
 from p2pstore.ids import PeerId
 from p2pstore.ledger.drafts import MakeFolder, Move, Path
@@ -40,9 +42,6 @@ PROGRESS_EVERY_S: Final = 0.1
 
 PAGE_ENTRIES: Final = 500
 """Entries in one item of a listing: about 100 KB, well below a frame of the local API."""
-
-CAT_PIECE_BYTES: Final = MIB // 2
-"""Bytes in one item of `cat`, below a frame of the local API."""
 
 PATIENCE_S: Final = 30.0
 """`put` gives up waiting for its level when nothing has got better for so long."""
@@ -409,20 +408,11 @@ class Operations:
             length = max(0, item.size - offset)
         if type(length) is not int or length < 0:
             raise Malformed("cat: length")
-        total = 0
-
-        async def sink(piece: memoryview) -> None:
-            nonlocal total
-            for start in range(0, len(piece), CAT_PIECE_BYTES):
-                part = bytes(piece[start : start + CAT_PIECE_BYTES])
-                total += len(part)
-                await call.emit({"data": part})
-
         if isinstance(item.content, LinkTarget):
-            await sink(memoryview(item.content.target)[offset : offset + length])
-        else:
-            await self._node.exporter.read(item, offset, length, sink)
-        return {"bytes": total}
+            target = item.content.target[offset : offset + length]
+            await call.emit({"data": target})
+            return {"bytes": len(target)}
+        return {"bytes": await stream_bytes(call, partial(self._node.exporter.read, item), offset, length)}
 
     # --- the tree -------------------------------------------------------------------------------------------------
 

@@ -11,20 +11,18 @@ rename {source, target, replace}           to exactly `target`, never into it
 from __future__ import annotations
 
 import posixpath
+from functools import partial
 from typing import Any
 
 from p2pstore.control.faults import Failure, already_there, fault_of, is_a_folder, not_found
 from p2pstore.control.server import Call, Op
+from p2pstore.daemon.streaming import stream_bytes
 from p2pstore.errors import Malformed, Misuse, PathFault
 from p2pstore.ids import generation_id, manifest_id
 from p2pstore.ledger.drafts import Move, Path, Put
-from p2pstore.limits import MIB
 from p2pstore.metadata.tree import Item
 from p2pstore.metadata.version import Inline, Kind, LinkTarget, ManifestRef
 from p2pstore.node import Node
-
-PIECE_BYTES = MIB // 2
-"""Bytes in one item of `read`, below a frame of the local API."""
 
 
 class ProgramOperations:
@@ -49,17 +47,8 @@ class ProgramOperations:
         """Stream a range of a content that `stat` named."""
         offset, length = _integer(call, "offset"), _integer(call, "length")
         reference = ManifestRef(manifest_id(_bytes(call, "manifest")), generation_id(_bytes(call, "generation")))
-        total = 0
-
-        async def sink(piece: memoryview) -> None:
-            nonlocal total
-            for start in range(0, len(piece), PIECE_BYTES):
-                part = bytes(piece[start : start + PIECE_BYTES])
-                total += len(part)
-                await call.emit({"data": part})
-
-        await self._node.exporter.read_manifest(reference, offset, length, sink)
-        return {"bytes": total}
+        read = partial(self._node.exporter.read_manifest, reference)
+        return {"bytes": await stream_bytes(call, read, offset, length)}
 
     async def copy(self, call: Call) -> dict[str, Any]:
         """A second file with the same content, time and mode."""

@@ -6,6 +6,7 @@ import gc
 import io
 import os
 import random
+import time
 import zipfile
 
 import pytest
@@ -14,6 +15,8 @@ from hypothesis import strategies as st
 
 from p2pstore.api import Exists, IsAFolder, NotFound, Store
 from p2pstore.cli.demo import Machine
+from p2pstore.control.blocking import Client
+from p2pstore.control.frames import Request
 
 pytestmark = pytest.mark.daemons
 
@@ -173,6 +176,20 @@ def test_readers_that_stop_in_the_middle_hold_up_nobody(large: tuple[Store, str]
     assert [reader.read(3) for reader in readers] == [LARGE[(1 << 20) + 1 :][:3]] * 20
     for reader in readers:
         reader.close()
+
+
+def test_a_client_that_asks_for_much_and_reads_nothing_holds_up_nobody(machine: Machine, store: Store) -> None:
+    store.write_bytes("/huge", LARGE * 16)  # more than all reads together may hold
+    stalled = [Client.connect(machine.home) for _ in range(3)]
+    for client in stalled:
+        client._send(Request(1, "cat", {"path": b"/huge", "offset": 0, "length": None}), None)
+        client._next_message(10.0 + time.monotonic())
+    started_s = time.monotonic()
+    assert store.read_bytes("/huge", 90_000_000, 1000) == (LARGE * 16)[90_000_000:90_001_000]
+    assert time.monotonic() - started_s < 10
+    for client in stalled:
+        client.close()
+    store.remove("/huge")
 
 
 def test_writers_that_stop_in_the_middle_hold_up_nobody(store: Store, folder: str) -> None:
