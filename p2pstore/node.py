@@ -42,17 +42,20 @@ from p2pstore.services.exporter import Exporter
 from p2pstore.services.importer import Importer
 from p2pstore.services.liveness import Condition, Liveness, condition_of
 from p2pstore.services.membership import Membership
+from p2pstore.services.mender import Mender
 from p2pstore.services.metadata_sync import MetadataSync
 from p2pstore.services.outlooks import Outlooks
 from p2pstore.services.owed import OwedStripes
 from p2pstore.services.placer import Placer
 from p2pstore.services.placing import Placing
 from p2pstore.services.recovery_door import ReadOnly
+from p2pstore.services.repair_work import RepairWork
 from p2pstore.services.repairer import Repairer
 from p2pstore.services.restore_drill import RestoreDrill
 from p2pstore.services.scrubber import Scrubber
 from p2pstore.services.shards import ShardClient, ShardServer
 from p2pstore.services.silences import Silences
+from p2pstore.services.surveyor import Surveyor
 from p2pstore.services.transfers import Transfers
 from p2pstore.services.upload import Uploader
 from p2pstore.services.verdict import VerdictService
@@ -221,15 +224,34 @@ class Node:
         self.silences = Silences(
             clock=seams.clock, ledger=ledger, liveness=self.liveness, membership=membership
         )
-        self.repairer = Repairer(
-            membership=membership,
+        self.surveyor = Surveyor(
+            me=me,
             ledger=ledger,
             store=store,
             silences=self.silences,
             liveness=self.liveness,
             shards=self.shards,
+        )
+        work = RepairWork(seams.clock)
+        self.mender = Mender(
+            membership=membership,
+            ledger=ledger,
+            store=store,
+            shards=self.shards,
+            downloader=self.downloader,
+            clock=seams.clock,
+            work=work,
+        )
+        self.repairer = Repairer(
+            membership=membership,
+            ledger=ledger,
+            silences=self.silences,
+            liveness=self.liveness,
+            surveyor=self.surveyor,
             placing=self.placing,
             downloader=self.downloader,
+            mender=self.mender,
+            work=work,
             clock=seams.clock,
         )
         self.verdicts = VerdictService(
@@ -241,7 +263,7 @@ class Node:
             clock=seams.clock,
         )
         self.scrubber = Scrubber(
-            store=store, ledger=ledger, clock=seams.clock, damage_found=self.repairer.damage_found
+            store=store, ledger=ledger, clock=seams.clock, damage_found=self.mender.hurry
         )
         self.outlooks = Outlooks(
             membership=membership,
@@ -349,6 +371,7 @@ class Node:
                     self.liveness.run,
                     self.metadata_sync.run,
                     self.placer.run,
+                    self.mender.run,
                     self.repairer.run,
                     self.scrubber.run,
                     self.restore_drill.run,

@@ -141,7 +141,7 @@ class SafetyOperations:
             while repairer.busy:
                 call.report({"due": repairer.due_count, "bytes": repairer.work.bytes - before})
                 await self._node.seams.clock.sleep(REPORT_EVERY_S)
-        survey = await repairer.survey()
+        survey = await self._node.surveyor.survey()
         work = repairer.work
         return {
             "looked_at": survey.looked_at,
@@ -149,13 +149,13 @@ class SafetyOperations:
             "stuck": survey.stuck,
             "shards": survey.shards,
             "bytes": survey.bytes,
-            "minutes": survey.bytes / repairer.rate / 60,
+            "minutes": survey.bytes / repairer.work.rate / 60,
             "margins": [
                 {"survives": survives, "stripes": survey.margins[survives]} for survives in sorted(survey.margins)
             ],
             "causes": {cause.value: survey.causes[cause] for cause in sorted(survey.causes, key=lambda one: one.value)},
             "machines": self._machines(survey.standing, survey.without),
-            "rate": repairer.rate,
+            "rate": repairer.work.rate,
             "ran": now,
             "repaired": {
                 "stripes": work.stripes,

@@ -33,6 +33,8 @@ class Rules:
         silent_after_s: who was not heard for so long is part of a common silence. Half of the shortest grace: a link
             that is down takes everybody at once, so whoever passes its grace because of it has this company.
         patience_s: how long a common silence is waited out; a person may end it earlier.
+        aftermath_s: how long after a common silence, and after our own start, nobody becomes gone: when a link is back,
+            its machines return one after the other, and the first must not make the second look dead.
         proven_within_s: a holder's word about its shards counts for so long.
         takeover_s: the next holder acts when the nearest has not for so long: a long queue is no reason to do its work
             twice.
@@ -43,6 +45,7 @@ class Rules:
     grace_s: Mapping[str, float] = field(default_factory=lambda: dict(GRACE_S))
     silent_after_s: float = 12 * HOUR_S
     patience_s: float = 14 * DAY_S
+    aftermath_s: float = HOUR_S
     proven_within_s: float = PROVEN_WITHIN_S
     takeover_s: float = 900.0
     settle_s: float = 120.0
@@ -130,7 +133,12 @@ class Judgement:
 
 
 def standings(
-    me: PeerId, machines: Sequence[Machine], silences: Mapping[PeerId, Silence], rules: Rules = RULES
+    me: PeerId,
+    machines: Sequence[Machine],
+    silences: Mapping[PeerId, Silence],
+    rules: Rules = RULES,
+    *,
+    since_common_s: float = float("inf"),
 ) -> dict[PeerId, Standing]:
     """How the shards of every member are taken. Who is not a member is not in it: removed machines count at once.
 
@@ -139,12 +147,13 @@ def standings(
         machines: the members, this one among them or not.
         silences: of the others; one that is missing was never heard in any life of ours.
         rules: the times.
+        since_common_s: our running time since the last common silence, or our start.
     """
     site = next((machine.site for machine in machines if machine.peer == me), "")
     never = Silence(answers=False, listened_s=0.0, proven_age_s=float("inf"))
     others = [machine for machine in sorted(machines, key=lambda each: each.peer) if machine.peer != me]
     heard = {machine.peer: silences.get(machine.peer, never) for machine in others}
-    patient = is_common_silence(site, others, heard, rules)
+    patient = since_common_s <= rules.aftermath_s or is_common_silence(site, others, heard, rules)
     found = {me: Standing.ANSWERS}
     for machine in others:
         found[machine.peer] = _standing(heard[machine.peer], rules.grace_of(machine.steadiness), patient, rules)

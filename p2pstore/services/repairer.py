@@ -11,33 +11,26 @@ ever dropped. What machines hold is asked again before a byte is rebuilt, and th
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 import trio
 
-from p2pstore.errors import Corrupt, P2PStoreError, PeerFault, TooFewShards, Unavailable
-from p2pstore.ids import EncodingId, PeerId, ShardId
+from p2pstore.errors import P2PStoreError, Unavailable
+from p2pstore.ids import EncodingId, PeerId
 from p2pstore.ledger.ledger import Ledger
-from p2pstore.limits import MIB
-from p2pstore.metadata.operations import StripeStatement
 from p2pstore.pipeline.stripe import EncodedShard
-from p2pstore.placement.promise import Promise
-from p2pstore.placement.repair import Cause, Judgement, Standing, judge, plan_repair, repairers, staying, turn_after_s
-from p2pstore.placement.verdict import strongest_promise
+from p2pstore.placement.repair import Standing, plan_repair, repairers, staying, turn_after_s
 from p2pstore.seams.clock import Clock
-from p2pstore.services.download import Downloader, KnownStripe
+from p2pstore.services.download import Downloader
 from p2pstore.services.liveness import Liveness
 from p2pstore.services.membership import Membership
+from p2pstore.services.mender import Mender
 from p2pstore.services.placing import PlacedStripe, Placing
-from p2pstore.services.shards import ShardClient
+from p2pstore.services.repair_work import RepairWork
 from p2pstore.services.silences import Silences
-from p2pstore.storage.store import ShardStore
-
-PAGE_STRIPES: Final = 200
-"""Stripes looked at in one go: about 15 ms of the ledger's time."""
+from p2pstore.services.surveyor import PAGE_STRIPES, Found, Surveyor
 
 SLOW_REST: Final = 300.0
 """The pass that looks at everything now and then rests so many times as long as it works: a third of a percent."""
@@ -61,38 +54,14 @@ DUE_MAX: Final = 20_000
 SUSPECTS_MAX: Final = 20_000
 """Stripes of which somebody lost a shard, not looked at yet; more of them make a pass."""
 
-RATE_DEFAULT: Final = 64 * MIB
-"""Bytes a second of rebuilt shards: half of a gigabit line; a 64 MiB file's two lost shards (32 MiB) take half a
-second."""
-
 RETRY_FIRST_S: Final = 60.0
-RETRY_MAX_S: Final = 6 * 3600.0
+RETRY_DOUBLINGS: Final = 8
+"""A minute, two, four ... four hours."""
+
 ARRIVAL_S: Final = 30.0
 """After a machine has come, its own work (what is owed to it) goes first."""
 
-DAMAGE_PAGE: Final = 64
-"""Damaged shards rebuilt in one round."""
-
 SETTING_RATE: Final = "repair.max-rate"
-
-
-@dataclass(slots=True)
-class Work:
-    """What this machine has repaired in this life of its daemon.
-
-    Attributes:
-        stripes: brought back to their promise.
-        shards: rebuilt and placed, those in place of damaged ones among them.
-        bytes: their payloads.
-        failed: attempts that did not end well.
-        last_failure: why the last of them did not; "" for none.
-    """
-
-    stripes: int = 0
-    shards: int = 0
-    bytes: int = 0
-    failed: int = 0
-    last_failure: str = ""
 
 
 @dataclass(slots=True)
@@ -103,71 +72,13 @@ class _Job:
         margin: the lowest goes first.
         since_s: when it was found due.
         not_before_s: whose turn it is may make it wait.
-        size: payload bytes of one shard.
-        causes: why.
         attempts: that failed.
     """
 
     margin: int
     since_s: float
     not_before_s: float
-    size: int
-    causes: tuple[Cause, ...]
     attempts: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A stripe as it was looked at.
-
-    Attributes:
-        stripe: with everybody who announced shards of it, removed machines among them.
-        promise: the strongest that was stated.
-        judgement: where it stands.
-    """
-
-    stripe: KnownStripe
-    promise: Promise
-    judgement: Judgement
-
-
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """What is due in the whole household, as far as this machine knows.
-
-    Attributes:
-        looked_at: stripes.
-        due: of them.
-        shards: that repairs would add.
-        bytes: their payloads.
-        stuck: due, but no machine that answers could take what they lack.
-        margins: due stripes by how many further failures they bear.
-        causes: due stripes by cause; one may have several.
-        without: due stripes by the machine that they lack.
-        standing: every member's.
-    """
-
-    looked_at: int
-    due: int
-    shards: int
-    bytes: int
-    stuck: int
-    margins: Mapping[int, int]
-    causes: Mapping[Cause, int]
-    without: Mapping[PeerId, int]
-    standing: Mapping[PeerId, Standing]
-
-
-@dataclass(slots=True)
-class _Tally:
-    looked_at: int = 0
-    due: int = 0
-    shards: int = 0
-    bytes: int = 0
-    stuck: int = 0
-    margins: Counter[int] = field(default_factory=Counter)
-    causes: Counter[Cause] = field(default_factory=Counter)
-    without: Counter[PeerId] = field(default_factory=Counter)
 
 
 class Repairer:
@@ -178,34 +89,32 @@ class Repairer:
         *,
         membership: Membership,
         ledger: Ledger,
-        store: ShardStore,
         silences: Silences,
         liveness: Liveness,
-        shards: ShardClient,
+        surveyor: Surveyor,
         placing: Placing,
         downloader: Downloader,
+        mender: Mender,
+        work: RepairWork,
         clock: Clock,
     ) -> None:
         self._me = membership.me
         self._membership = membership
         self._ledger = ledger
-        self._store = store
         self._silences = silences
         self._liveness = liveness
-        self._shards = shards
+        self._surveyor = surveyor
         self._placing = placing
         self._downloader = downloader
+        self._mender = mender
         self._clock = clock
         self._due: dict[EncodingId, _Job] = {}
         self._suspects: set[EncodingId] = set()
         self._bell = trio.Event()
         self._pass_wanted = trio.Event()
-        self._damage_bell = trio.Event()
         self._impatient = False
         self._passing = False
-        self._free_at_s = 0.0
-        self.rate = RATE_DEFAULT
-        self.work = Work()
+        self.work = work
 
     # --- for those who ask ----------------------------------------------------------------------------------------
 
@@ -229,62 +138,20 @@ class Repairer:
         self._want_pass()
         self._ring()
 
-    def damage_found(self) -> None:
-        """A shard here went into quarantine."""
-        self._damage_bell.set()
-
     async def set_rate(self, bytes_per_s: int) -> None:
         """Bound what repairs place; kept across restarts."""
-        self.rate = bytes_per_s
+        self.work.rate = bytes_per_s
         await self._ledger.set_setting(SETTING_RATE, str(bytes_per_s).encode())
-
-    async def survey(self, *, impatient: bool = False) -> Survey:
-        """Look at every stripe that this machine knows of; changes nothing."""
-        standing = await self._silences.standings(impatient=impatient)
-        ranked = sorted([self._me, *self._liveness.answering()])
-        tally = _Tally()
-        after: EncodingId | None = None
-        while statements := await self._ledger.stripes_after(after, PAGE_STRIPES):
-            after = statements[-1].encoding
-            for found in await self._look_at({each.encoding for each in statements}, standing):
-                tally.looked_at += 1
-                if found.judgement.due:
-                    self._count(tally, found, standing, ranked)
-        return Survey(
-            tally.looked_at,
-            tally.due,
-            tally.shards,
-            tally.bytes,
-            tally.stuck,
-            dict(tally.margins),
-            dict(tally.causes),
-            dict(tally.without),
-            standing,
-        )
-
-    def _count(
-        self, tally: _Tally, found: Found, standing: Mapping[PeerId, Standing], ranked: Sequence[PeerId]
-    ) -> None:
-        plan = plan_repair(found.stripe.needed, found.stripe.holders, standing, ranked, found.promise)
-        tally.due += 1
-        tally.shards += len(plan.added)
-        tally.bytes += len(plan.added) * found.stripe.shard_length
-        tally.stuck += not plan.added
-        tally.margins[found.judgement.margin] += 1
-        tally.causes.update(found.judgement.causes)
-        tally.without.update(found.judgement.without)
 
     # --- tasks ----------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Repair for ever."""
         if (rate := await self._ledger.setting(SETTING_RATE)) is not None and rate.isdigit():
-            self.rate = max(1, int(rate))
+            self.work.rate = max(1, int(rate))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_inventories)
             nursery.start_soon(self._watch_machines)
-            nursery.start_soon(self._watch_store)
-            nursery.start_soon(self._mend_for_ever)
             nursery.start_soon(self._repair_for_ever)
             await self._pass_for_ever()
 
@@ -320,16 +187,10 @@ class Repairer:
                 for job in self._due.values():
                     if job.attempts:
                         job.not_before_s = min(job.not_before_s, soon_s)
-                self._damage_bell.set()
+                self._mender.hurry()
                 self._ring()
             answering = frozenset(self._liveness.answering())
             await _wait_any(events)
-
-    async def _watch_store(self) -> None:
-        while True:
-            if self._store.usage().damaged_count:
-                self._damage_bell.set()
-            await self._store.wait_change()
 
     async def _pass_for_ever(self) -> None:
         wait_s = FIRST_PASS_AFTER_S
@@ -344,7 +205,7 @@ class Repairer:
                 await self._pass(HURRIED_REST if hurried else SLOW_REST)
             except Unavailable as error:
                 wait_s = RETRY_FIRST_S  # the ledger's disk, or ours: soon again
-                self.work.last_failure = str(error)
+                self.work.fail(error)
             finally:
                 self._passing = False
 
@@ -378,7 +239,7 @@ class Repairer:
         if self._membership.myself is None:
             return  # we were removed: what others hold is no business of ours
         standing = await self._silences.standings(impatient=self._impatient)
-        for found in await self._look_at(encodings, standing):
+        for found in await self._surveyor.look_at(encodings, standing):
             encoding = found.stripe.encoding
             rank = self._rank(found)
             if not found.judgement.due or rank is None:
@@ -388,14 +249,12 @@ class Repairer:
             known = self._due.get(encoding)
             if known is None and len(self._due) >= DUE_MAX:
                 continue
-            turn_s = 0.0 if self._impatient else turn_after_s(rank, found.judgement)
+            turn_s = 0.0 if self._impatient else turn_after_s(rank, found.judgement, self._silences.rules)
             since_s = now_s if known is None else known.since_s
             self._due[encoding] = _Job(
                 found.judgement.margin,
                 since_s,
                 max(since_s + turn_s, 0.0 if known is None or not known.attempts else known.not_before_s),
-                found.stripe.shard_length,
-                found.judgement.causes,
                 0 if known is None else known.attempts,
             )
         self._ring()
@@ -406,44 +265,6 @@ class Repairer:
         if self._me in order:
             return order.index(self._me)
         return 0 if self._impatient else None
-
-    async def _look_at(self, encodings: Iterable[EncodingId], standing: Mapping[PeerId, Standing]) -> list[Found]:
-        """Stripes as inventories have them; those that nobody refers to are left out."""
-        wanted = sorted(encodings)
-        stated = await self._ledger.stripes_of(wanted)
-        holders = await self._ledger.holders_of(wanted)
-        found = []
-        for encoding in wanted:
-            if not stated[encoding]:
-                continue
-            held: dict[PeerId, list[int]] = {}
-            for holder in holders[encoding]:
-                held.setdefault(holder.peer, []).append(holder.index)
-            found.append(_judged(stated[encoding], held, standing))
-        return found
-
-    async def _look_closely(self, encoding: EncodingId, standing: Mapping[PeerId, Standing]) -> Found | None:
-        """The same for one stripe, everybody who answers asked. An answer may add shards, never take any away: an
-        inventory that is being told anew, or a disk that is away, is no loss."""
-        stated = (await self._ledger.stripes_of([encoding]))[encoding]
-        if not stated:
-            return None
-        held: dict[PeerId, set[int]] = {}
-        for holder in (await self._ledger.holders_of([encoding]))[encoding]:
-            if holder.peer != self._me:
-                held.setdefault(holder.peer, set()).add(holder.index)
-        held[self._me] = set(await self._store.shards_of(encoding))
-
-        async def ask(peer: PeerId) -> None:
-            try:
-                held.setdefault(peer, set()).update(await self._shards.find(peer, encoding))
-            except (Unavailable, PeerFault, Corrupt):
-                return
-
-        async with trio.open_nursery() as nursery:
-            for peer in self._liveness.answering():
-                nursery.start_soon(ask, peer)
-        return _judged(stated, {peer: sorted(held[peer]) for peer in sorted(held) if held[peer]}, standing)
 
     # --- repairing ------------------------------------------------------------------------------------------------
 
@@ -456,7 +277,7 @@ class Repairer:
                     for start in range(0, len(suspects), PAGE_STRIPES):
                         await self._examine(suspects[start : start + PAGE_STRIPES])
                 except Unavailable as error:
-                    self.work.last_failure = str(error)
+                    self.work.fail(error)
                     self._want_pass()
                 continue
             now_s = self._clock.now_s()
@@ -492,21 +313,20 @@ class Repairer:
             else:
                 self._put_off(encoding, "too few machines answer that could take what is missing")
         except P2PStoreError as error:
-            self._put_off(encoding, _why(error))
+            self._put_off(encoding, error)
         finally:
             limiter.release_on_behalf_of(turn)
 
-    def _put_off(self, encoding: EncodingId, why: str) -> None:
-        self.work.failed += 1
-        self.work.last_failure = why
+    def _put_off(self, encoding: EncodingId, why: P2PStoreError | str) -> None:
+        self.work.fail(why)
         if (job := self._due.get(encoding)) is None:
             return
-        job.not_before_s = self._clock.now_s() + min(RETRY_MAX_S, RETRY_FIRST_S * 2**job.attempts)
+        job.not_before_s = self._clock.now_s() + RETRY_FIRST_S * 2 ** min(job.attempts, RETRY_DOUBLINGS)
         job.attempts += 1
 
     async def _repair(self, encoding: EncodingId, standing: Mapping[PeerId, Standing]) -> bool:
         """Add what one stripe lacks; whether there is nothing left to do."""
-        found = await self._look_closely(encoding, standing)
+        found = await self._surveyor.look_closely(encoding, standing)
         if found is None or not found.judgement.due:
             return True
         stripe, promise = found.stripe, found.promise
@@ -519,90 +339,14 @@ class Repairer:
             return plan_repair(placed.needed, {**away, **placed.held}, standing, ranked, promise).added
 
         async def more(indices: Sequence[int]) -> Sequence[EncodedShard]:
-            await self._pace(len(indices) * stripe.shard_length)
+            await self.work.pace(len(indices) * stripe.shard_length)
             members = {peer: each for peer, each in stripe.holders.items() if peer in standing}
             return await self._downloader.rebuild(replace(stripe, holders=members), indices)
 
-        await self._placing.extend(placed, {}, more, receipted=self._receipted, plan=plan)
+        await self._placing.extend(placed, {}, more, receipted=self.work.receipted, plan=plan)
         if placed.safe:
             self.work.stripes += 1
         return placed.safe
-
-    def _receipted(self, size: int) -> None:
-        self.work.shards += 1
-        self.work.bytes += size
-
-    async def _pace(self, size: int) -> None:
-        """Wait until so many bytes more fit the rate."""
-        now_s = self._clock.now_s()
-        wait_s = self._free_at_s - now_s
-        self._free_at_s = max(now_s, self._free_at_s) + size / self.rate
-        if wait_s > 0:
-            await self._clock.sleep(wait_s)
-
-    # --- damage here ----------------------------------------------------------------------------------------------
-
-    async def _mend_for_ever(self) -> None:
-        """Shards in quarantine are rebuilt in their place, at once, whatever else the stripe still bears."""
-        pause_s = RETRY_FIRST_S
-        while True:
-            if self._store.usage().damaged_count:
-                with self._clock.move_on_after(pause_s):
-                    await self._damage_bell.wait()
-            else:
-                await self._damage_bell.wait()
-            news = self._damage_bell.is_set()
-            self._damage_bell = trio.Event()
-            try:
-                mended = await self._mend_some()
-            except P2PStoreError as error:
-                mended = False
-                self.work.last_failure = _why(error)
-            pause_s = RETRY_FIRST_S if mended or news else min(RETRY_MAX_S, 2 * pause_s)
-            if mended and self._store.usage().damaged_count:
-                self._damage_bell.set()
-
-    async def _mend_some(self) -> bool:
-        """Rebuild some damaged shards; whether any was."""
-        mended = False
-        for shard in await self._store.damaged(DAMAGE_PAGE):
-            try:
-                mended = await self._mend(shard) or mended
-            except P2PStoreError as error:
-                self.work.failed += 1
-                self.work.last_failure = _why(error)
-        return mended
-
-    async def _mend(self, shard: ShardId) -> bool:
-        stated = (await self._ledger.stripes_of([shard.encoding]))[shard.encoding]
-        if not stated:
-            return False  # nobody refers to it
-        holders: dict[PeerId, list[int]] = {}
-        for holder in (await self._ledger.holders_of([shard.encoding]))[shard.encoding]:
-            if holder.peer != self._me and self._membership.is_member(holder.peer):
-                holders.setdefault(holder.peer, []).append(holder.index)
-        holders[self._me] = await self._store.shards_of(shard.encoding)
-        stripe = KnownStripe(shard.encoding, stated[0].needed, stated[0].shard_length, holders)
-        await self._pace(stripe.shard_length)
-        (rebuilt,) = await self._downloader.rebuild(stripe, [shard.index])
-        await self._shards.put(self._me, rebuilt.parsed, rebuilt.header, rebuilt.payload, for_repair=True)
-        self._receipted(len(rebuilt.payload))
-        return True
-
-
-def _judged(
-    stated: Sequence[StripeStatement], held: Mapping[PeerId, Sequence[int]], standing: Mapping[PeerId, Standing]
-) -> Found:
-    first = stated[0]
-    promise = strongest_promise(each.promise for each in stated)
-    stripe = KnownStripe(first.encoding, first.needed, first.shard_length, held)
-    return Found(stripe, promise, judge(first.needed, held, standing, promise))
-
-
-def _why(error: P2PStoreError) -> str:
-    if isinstance(error, TooFewShards):
-        return f"only {error.found} of {error.needed} shards that are needed can be read now"
-    return str(error) or type(error).__name__
 
 
 async def _wait_any(events: Sequence[trio.Event]) -> None:

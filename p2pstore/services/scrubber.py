@@ -209,7 +209,7 @@ class Scrubber:
         Raises:
             Unavailable: the disk is away, or it was paused meanwhile.
         """
-        self.round = replace(self.round, after=None)
+        self.round = replace(self.round, after=None, paused=False)
         self._hurried = True
         self._ring()
         while self._hurried:
@@ -218,6 +218,6 @@ class Scrubber:
             if self.problem:
                 self._hurried = False
                 raise Unavailable(self.problem)
-        if self.round.after is not None:
+        if self.round.paused:
             raise Unavailable("the scrub was paused")
         return self.round

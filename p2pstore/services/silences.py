@@ -16,7 +16,7 @@ from p2pstore.errors import Malformed, P2PStoreError
 from p2pstore.ids import PeerId, peer_id
 from p2pstore.ledger.holdings import StorePosition
 from p2pstore.packing import Fields, pack, unpack
-from p2pstore.placement.repair import RULES, Machine, Rules, Silence, Standing, standings
+from p2pstore.placement.repair import RULES, Machine, Rules, Silence, Standing, is_common_silence, standings
 from p2pstore.seams.clock import Clock
 from p2pstore.services.liveness import Liveness
 from p2pstore.services.membership import Membership
@@ -66,6 +66,7 @@ class Silences:
         self.rules = rules
         self._listened_s: dict[PeerId, float] = {}
         self._counted_at_s = clock.now_s()
+        self._common_at_s = clock.now_s()
         self._kept: bytes | None = None
         self.ticked = trio.Event()
         """Set, and replaced by a new one, after each count."""
@@ -73,7 +74,7 @@ class Silences:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Take up what an earlier life counted, then count until cancelled."""
         self._listened_s = {**_decode(await self._ledger.setting(SETTING)), **self._listened_s}
-        self._counted_at_s = kept_at_s = self._clock.now_s()
+        self._counted_at_s = self._common_at_s = kept_at_s = self._clock.now_s()
         task_status.started()
         while True:
             await self._clock.sleep(TICK_S)
@@ -89,10 +90,15 @@ class Silences:
         counted: dict[PeerId, float] = {}
         for peer in self._membership.others():
             if not self._liveness.answers(peer):
-                counted[peer] = self._listened_s.get(peer, 0.0) + passed_s
+                counted[peer] = self._at_most(peer, self._listened_s.get(peer, 0.0) + passed_s)
         self._listened_s = counted
         self.ticked.set()
         self.ticked = trio.Event()
+
+    def _at_most(self, peer: PeerId, listened_s: float) -> float:
+        """No longer than since it was heard in this life: it may have fallen silent just now."""
+        known = self._liveness.known().get(peer)
+        return listened_s if known is None else min(listened_s, self._clock.now_s() - known.heard_at_s)
 
     async def _keep(self) -> None:
         data = pack([1, [[peer, int(seconds)] for peer, seconds in sorted(self._listened_s.items())]])
@@ -118,7 +124,7 @@ class Silences:
             if peer in known and peer in proven:
                 age_s = min(age_s, now_s - known[peer].heard_at_s)
             answers = self._liveness.answers(peer)
-            listened_s = 0.0 if answers else self._listened_s.get(peer, 0.0) + since_count_s
+            listened_s = 0.0 if answers else self._at_most(peer, self._listened_s.get(peer, 0.0) + since_count_s)
             found[peer] = Silence(answers, listened_s, age_s)
         return found
 
@@ -129,7 +135,14 @@ class Silences:
         machines = [
             Machine(member.peer_id, member.site, member.steadiness) for member in self._membership.roster.members()
         ]
-        return standings(self._membership.me, machines, await self.all(), rules)
+        silences = await self.all()
+        me = self._membership.me
+        site = next((machine.site for machine in machines if machine.peer == me), "")
+        others = [machine for machine in machines if machine.peer in silences]
+        now_s = self._clock.now_s()
+        if is_common_silence(site, others, silences, self.rules):
+            self._common_at_s = now_s
+        return standings(me, machines, silences, rules, since_common_s=now_s - self._common_at_s)
 
 
 def _decode(data: bytes | None) -> dict[PeerId, float]:
@@ -140,7 +153,8 @@ def _decode(data: bytes | None) -> dict[PeerId, float]:
         found = {}
         for each in fields.array(most=100_000):
             pair = Fields(each, "silence")
-            found[peer_id(pair.raw(32))] = pair.number(0, 2**53)
+            peer = peer_id(pair.raw(32))
+            found[peer] = pair.number(0, 2**53)
         return found
     except Malformed:
         return {}  # counting anew only makes us more patient

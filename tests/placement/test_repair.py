@@ -114,6 +114,14 @@ def test_a_night_is_no_common_silence() -> None:
     assert standings(peer(0), machines, silences)[peer(1)] is Standing.GONE
 
 
+def test_when_a_link_is_back_the_first_to_return_does_not_make_the_others_gone() -> None:
+    machines = [machine(0), machine(1), *(machine(n, site="cabin") for n in (2, 3, 4))]
+    silences = {peer(1): HEARD, peer(2): HEARD} | {peer(n): silent(30) for n in (3, 4)}
+    for minutes, standing in ((0, Standing.PATIENCE), (59, Standing.PATIENCE), (61, Standing.GONE)):
+        found = standings(peer(0), machines, silences, since_common_s=minutes * 60.0)
+        assert found[peer(3)] is standing
+
+
 def test_patience_ends_after_fourteen_days() -> None:
     machines = [machine(0), machine(1, site="cabin")]
     for hours, standing in ((13.9 * 24, Standing.PATIENCE), (14.1 * 24, Standing.GONE)):
