@@ -195,6 +195,7 @@ class Store:
     def _perform_all(self, jobs: Sequence[Callable[[], Any]], *, careful: bool) -> list[Result]:
         results = [self._perform_carefully(job) if careful else self._perform_one(job) for job in jobs]
         self.close_commit()
+        self.index.write_names()
         return results
 
     def _perform_one(self, job: Callable[[], Any]) -> Result:
@@ -211,9 +212,11 @@ class Store:
         count = len(before.operations) if before is not None else 0
         size = before.size if before is not None else 0
         generation = before.generation if before is not None else None
+        self.index.write_names()
         self.database.execute("SAVEPOINT job")
         try:
             value = job()
+            self.index.write_names()
         except JobFault as error:
             self.database.execute("ROLLBACK TO job")
             self.database.execute("RELEASE job")

@@ -15,6 +15,9 @@ from p2pstore.metadata.version import RECOVERED_ENTRY, Kind, Version, content_fi
 from p2pstore.packing import pack
 from p2pstore.seams.disk import Database
 
+_NAMES_AT_ONCE = 1000
+"""Names that wait to be indexed: a commit's."""
+
 _STANDING = (ROOT_ENTRY, RECOVERED_ENTRY)
 
 
@@ -31,13 +34,22 @@ class TreeIndex:
         self._writers = writers
         self.changed_folders: set[EntryId] = set()
         self.structure = 0
+        self._names: list[tuple[int, str]] = []
         self.reload()
 
     def reload(self) -> None:
         """Read anew what is kept in memory: after a transaction or savepoint was undone."""
         self.structure += 1
+        self._names.clear()
         self._has_foretold = bool(self._database.execute("SELECT 1 FROM foretold LIMIT 1"))
         self._has_misplaced = bool(self._database.execute("SELECT 1 FROM misplaced LIMIT 1"))
+
+    def write_names(self) -> None:
+        """Put the names of versions added meanwhile into the index of names: before the end of each transaction and of
+        each savepoint. One by one they would cost more than everything else about a version."""
+        if self._names:
+            self._database.execute_many("INSERT INTO names(rowid, name) VALUES(?, ?)", self._names)
+            self._names.clear()
 
     def add(self, slot: int, sequence: int, hlc: int, version: Version, superseded: Iterable[Dot]) -> None:
         """A version and what it supersedes, in whatever order operations arrive; once each."""
@@ -66,7 +78,9 @@ class TreeIndex:
                 version.former_parent,
             ),
         )
-        self._database.execute("INSERT INTO names(rowid, name) VALUES(?, ?)", (number, indexed(version.name)))
+        self._names.append((number, indexed(version.name)))
+        if len(self._names) >= _NAMES_AT_ONCE:
+            self.write_names()
         if live and len(touched) == 1 and self._add_simple(number, slot, sequence, hlc, version):
             return
         for entry in sorted(touched):

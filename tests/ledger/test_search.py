@@ -259,3 +259,23 @@ async def test_a_commit_that_is_missing_changed_or_not_signed_is_found(autojump_
         other = replace(decode_commit(raw[1]), previous=bytes(range(32))).encode()
         assert "after number 1" in problem([raw[0], other])
         assert "key" in problem(raw, None)
+
+
+async def test_names_are_found_though_another_job_of_their_batch_was_undone(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    [machine] = household(1)
+    async with machine.ledger() as ledger:
+
+        async def failing() -> None:
+            with pytest.raises(PathFault):
+                await do(ledger, put("undone"), Remove(path("nothing")))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(do, ledger, put("before"))
+            nursery.start_soon(failing)
+            nursery.start_soon(do, ledger, put("after"))
+        assert await found(ledger, named("before")) == ["before"]
+        assert await found(ledger, named("after")) == ["after"]
+        assert await found(ledger, named("undone")) == []
+        assert sorted(await tree(ledger)) == ["after", "before"]
