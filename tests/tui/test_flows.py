@@ -572,7 +572,7 @@ def test_one_preview_widget_serves_every_selection() -> None:
 
 
 def test_names_that_are_no_text_or_look_like_markup_harm_nothing() -> None:
-    household = FakeHousehold()
+    household = FakeHousehold(photos=2)
     names = [b"[bold]x[/nope]", b"caf\xe9.txt", b"a\x1b[31mb", "zero\u200bwidth".encode(), b"[@click=app.quit]"]
     for name in names:
         household.folders[b"/"].append({**household.folders[b"/"][2], "name": name})
