@@ -65,6 +65,7 @@ class Membership:
         self._save_keyring = save_keyring
         self._store: StatementStore | None = None
         self._changing = trio.Lock()
+        self._mending = trio.Lock()
         self.changed = trio.Event()
         """Set, and replaced by a new one, whenever the roster or the keyring changes."""
 
@@ -216,7 +217,10 @@ class Membership:
         Raises:
             NoSpace, Unavailable: nothing has changed.
         """
-        said = list(statements)
+        async with self._mending:  # one at a time: a removal that comes back from others must not make keys twice
+            await self._change(signer, list(statements))
+
+    async def _change(self, signer: Signer, said: list[bytes]) -> None:
         roster = self.roster.with_statements(said)
         if may_sign(signer, roster):
             now_s = self._clock.wall_s()
