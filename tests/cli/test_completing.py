@@ -116,7 +116,7 @@ def test_tab_in_bash_completes_verbs_paths_machines_and_files(terminal: Terminal
         (["ls", "/nothing/"], []),
     ],
 )
-def test_fish_and_zsh_are_offered_the_same(
+def test_fish_is_offered_the_same(
     words: list[str], offered: list[str], daemon: FakeDaemon, home: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("P2PSTORE_HOME", str(home))
