@@ -15,7 +15,7 @@ import trio
 
 from p2pstore.errors import Misuse, NoSpace, P2PStoreError
 from p2pstore.ids import ChunkId, GenerationId, PeerId
-from p2pstore.limits import CHUNK_BYTES_MAX, KIB, MIB
+from p2pstore.limits import KIB, MIB
 from p2pstore.pipeline.arena import Arena, Arenas
 from p2pstore.pipeline.chunking import cut_lengths
 from p2pstore.pipeline.sealing import SealingKeys
@@ -28,6 +28,9 @@ from p2pstore.services.placing import PlacedStripe, Placing
 
 READ_BYTES: Final = 16 * MIB
 """One read: several chunks for one hop; twice the longest chunk, so that at least one is always decided."""
+
+BUFFERS_KEPT: Final = 3
+"""Idle blocks kept: one being read, one being coded, one of whose chunks the last is still under way."""
 
 ARENAS_KEPT: Final = 8
 """Idle arenas kept for the next chunks: the usual number in flight on two cores."""
@@ -122,11 +125,39 @@ class NotPlaced(P2PStoreError):
         self.stripe = stripe
 
 
-@dataclass(frozen=True, slots=True)
+class _Buffers:
+    """Blocks of READ_BYTES between two reads: a fresh one costs as much in page faults as reading fills it with."""
+
+    def __init__(self) -> None:
+        self._idle: list[bytearray] = []
+
+    def borrow(self, size: int) -> bytearray:
+        """A buffer of exactly `size` bytes, with whatever is in it."""
+        if size == READ_BYTES and self._idle:
+            return self._idle.pop()
+        return bytearray(size)
+
+    def give_back(self, buffer: bytearray) -> None:
+        """Nobody reads its views any more."""
+        if len(buffer) == READ_BYTES and len(self._idle) < BUFFERS_KEPT:
+            self._idle.append(buffer)
+
+
 class _Block:
-    chunks: list[memoryview]
-    rest: memoryview
-    final: bool
+    """What one read gave, cut: chunks, the undecided rest, and the buffer that all of them lie in."""
+
+    def __init__(self, buffer: bytearray, buffers: _Buffers, *, chunks: list[memoryview], rest: memoryview) -> None:
+        self.chunks = chunks
+        self.rest = rest
+        self._buffer = buffer
+        self._buffers = buffers
+        self._readers = len(chunks) + 1  # the rest is read by the next block
+
+    def done(self) -> None:
+        """One of its readers needs it no more; the last one frees the buffer."""
+        self._readers -= 1
+        if not self._readers:
+            self._buffers.give_back(self._buffer)
 
 
 class Uploader:
@@ -146,6 +177,7 @@ class Uploader:
         self._budget = budget
         self._keys = keys
         self._machines_at_hand = machines_at_hand
+        self._buffers = _Buffers()
         self._arenas = Arenas(ARENAS_KEPT, kept_bytes_max=ARENA_BYTES_KEPT)
 
     async def store(
@@ -168,30 +200,31 @@ class Uploader:
         keys = self._keys()
         size = 0
 
-        async def one(number: int, held: list[memoryview]) -> None:
+        async def one(number: int, block: _Block, plain: memoryview) -> None:
             try:
-                stored[number] = await self._store_chunk(held, keys, promise, watcher, here=here)
+                stored[number] = await self._store_chunk(block, plain, keys, promise, watcher, here=here)
             except (P2PStoreError, OSError) as error:
                 failures.append(error)
                 nursery.cancel_scope.cancel()
 
         async with trio.open_nursery() as nursery:
             try:
-                rest = memoryview(b"")
+                before: _Block | None = None
                 number = 0
                 final = False
                 while not final:
+                    rest = memoryview(b"") if before is None else before.rest
                     if isinstance(source, LiveSource):
-                        await source.gather(_room(source, rest) - len(rest))
-                    block = await self._workers.run(
-                        _read_and_cut, source, rest, keys.dedupe, cost_s=READ_BYTES * ENCODE_COST_S_PER_BYTE / 4
-                    )
-                    rest, final, chunks = block.rest, block.final, block.chunks
-                    del block
-                    while chunks:
-                        size += len(chunks[0])
-                        await self._budget.take(_cost(chunks[0]))
-                        nursery.start_soon(one, number, [chunks.pop(0)])
+                        await source.gather(_room(source, before) - len(rest))
+                    read = partial(_read_and_cut, source, before, keys.dedupe, self._buffers)
+                    block, final = await self._workers.run(read, cost_s=READ_BYTES * ENCODE_COST_S_PER_BYTE / 4)
+                    if before is not None:
+                        before.done()
+                    before = block
+                    for plain in block.chunks:
+                        size += len(plain)
+                        await self._budget.take(_cost(plain))
+                        nursery.start_soon(one, number, block, plain)
                         number += 1
             except (P2PStoreError, OSError) as error:
                 failures.append(error)
@@ -204,18 +237,21 @@ class Uploader:
         return StoredContent(size, in_order, keys.generation, keys.dedupe)
 
     async def _store_chunk(
-        self, held: list[memoryview], keys: SealingKeys, promise: Promise, watcher: Watcher, *, here: bool
+        self,
+        block: _Block,
+        plain: memoryview,
+        keys: SealingKeys,
+        promise: Promise,
+        watcher: Watcher,
+        *,
+        here: bool,
     ) -> StoredChunk:
-        """Encode and place the one chunk in `held`, for which the budget was taken.
-
-        The plain bytes are let go as soon as they are coded: a chunk pins the whole block that it was cut from.
-        """
-        plain = held.pop()
+        """Encode and place one chunk, for which the budget was taken; its block is let go once it is coded."""
         length, cost = len(plain), _cost(plain)
         arena = self._arenas.borrow()
         try:
             encoded = await self._encode(plain, keys, promise, arena)
-            del plain
+            block.done()
             watcher.read(length)
             placed = await self._place(encoded, promise, here=here)
         finally:
@@ -257,18 +293,19 @@ def _cost(plain: memoryview) -> int:
     return 3 * len(plain)
 
 
-def _room(source: ByteSource, rest: memoryview) -> int:
-    """The bytes of a block that begins with `rest`."""
-    if not rest:
-        return min(max(READ_BYTES, CHUNK_BYTES_MAX), max(source.size_hint, 64 * KIB) + 1)
-    return max(READ_BYTES, len(rest) + CHUNK_BYTES_MAX)
+def _room(source: ByteSource, before: _Block | None) -> int:
+    """The bytes of the block that follows `before`: small for a small file."""
+    return READ_BYTES if before is not None else min(READ_BYTES, max(source.size_hint, 64 * KIB) + 1)
 
 
-def _read_and_cut(source: ByteSource, rest: memoryview, dedupe_key: bytes) -> _Block:
-    """Read on after `rest`, which the last block left undecided, and cut what is decided."""
-    buffer = bytearray(_room(source, rest))
-    buffer[: len(rest)] = rest
+def _read_and_cut(
+    source: ByteSource, before: _Block | None, dedupe_key: bytes, buffers: _Buffers
+) -> tuple[_Block, bool]:
+    """Read on after what the block before left undecided, and cut what is decided now; whether that was all."""
+    rest = memoryview(b"") if before is None else before.rest
+    buffer = buffers.borrow(_room(source, before))
     view = memoryview(buffer)
+    view[: len(rest)] = rest
     filled = len(rest) + source.read_into(view[len(rest) :])
     final = filled < len(buffer)
     view = view[:filled]
@@ -277,4 +314,4 @@ def _read_and_cut(source: ByteSource, rest: memoryview, dedupe_key: bytes) -> _B
     for length in cut_lengths(view, dedupe_key=dedupe_key, final=final):
         chunks.append(view[start : start + length])
         start += length
-    return _Block(chunks, view[start:], final)
+    return _Block(buffer, buffers, chunks=chunks, rest=view[start:]), final
