@@ -27,11 +27,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-RUNS = 5
+RUNS = 3
 IDLE_S = 10.0
 EVENTS_S = 5.0
 EVENTS_PER_S = 200
-PREVIEWS = 150
+PREVIEWS = 60
 
 IMPORT = "import time; begun = time.process_time(); import tui.app; print(1000 * (time.process_time() - begun))"
 FIRST_PAINT = """

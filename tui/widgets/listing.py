@@ -31,8 +31,8 @@ from tui.words import Glyphs
 PAGE_NAMES: Final = 200
 """Names in one request: some screens full, 40 KB."""
 
-PAGES_MAX: Final = 40
-"""Pages kept, of all folders together: 8,000 entries, about 3 MB."""
+PAGES_MAX: Final = 20
+"""Pages kept, of all folders together: 4,000 entries, about 1.5 MB."""
 
 SETTLE_S: Final = 0.08
 """A held arrow key must not ask the daemon about each row it passes."""
