@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ from p2pstore.services.upload import Uploader
 from p2pstore.services.verdict import VerdictService
 from p2pstore.storage.store import ShardStore
 
-UPLOAD_BYTES: Final = 96 * MIB
+UPLOAD_BYTES: Final = 80 * MIB
 """Bytes of all uploads in flight, plain and coded: enough to keep two cores and six machines busy, and within the
 250 MiB that a daemon may take (docs/measurements.md)."""
 
@@ -366,6 +367,7 @@ class Node:
                 ))
                 await nursery.start(self.dht.run)
                 await nursery.start(self.silences.run)
+                await nursery.start(self.shards.run)
                 for service in (
                     self.membership.run,
                     self.liveness.run,
@@ -451,5 +453,11 @@ def _verifies(public: bytes, signature: bytes, message: bytes) -> bool:
 
 
 def _numeric(address: str) -> tuple[str, int] | None:
+    """(host, port) of an address with a numeric host; None for any other, which the DHT has no use for."""
     host, _, port = address.rpartition(":")
-    return (host.strip("[]"), int(port)) if port.isdigit() else None
+    host = host.strip("[]")
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    return (host, int(port)) if port.isdigit() and 0 < int(port) < 2**16 else None

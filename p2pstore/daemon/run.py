@@ -55,6 +55,10 @@ PORT_ATTEMPTS: Final = 200
 PORTS: Final = (20000, 60000)
 """Above the registered services, below most systems' ports for outgoing connections' upper end."""
 
+SWITCH_INTERVAL_S: Final = 0.0005
+"""A worker that has finished waits at most so long for the interpreter lock while the loop is busy; the default of
+5 ms held up a third of an upload's hops (docs/measurements.md)."""
+
 CPU_THREADS: Final = 2
 IO_THREADS: Final = 3
 """One for the ledger's fsync, one for the store's, one for reading a person's files."""
@@ -74,6 +78,7 @@ def run_daemon(home_path: Path, *, port: int | None, listen: str | None) -> int:
     settings = home.read_settings()
     home.lock()
     _tune_malloc()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     trio.run(_run, home, settings, port, listen, restrict_keyboard_interrupt_to_checkpoints=True)
     return 0
 
@@ -158,9 +163,9 @@ async def _run(home: Home, settings: Settings, port: int | None, listen: str | N
     handlers |= FindOperations(node).handlers()
     handlers |= HistoryOperations(node).handlers()
     handlers |= SafetyOperations(node).handlers()
-    feed.operations = tuple(sorted(handlers))
     members = MemberOperations(node, home=home)
     handlers = members.guarding(handlers | members.handlers())
+    feed.operations = tuple(sorted(handlers))
     server = ControlServer(handlers, version=program, outliving={"put"})
     async with trio.open_nursery() as nursery:
         await nursery.start(node.run, Listen(host, base, base + 1))
