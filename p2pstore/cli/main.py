@@ -58,6 +58,7 @@ VERBS: Final = {
     "recovery-kit": VerbEntry("recovery", "The paper key: check, print, restore everything with it", "Safety", "kit"),
     "tui": VerbEntry("tui", "Browse and watch the household in the terminal", "More"),
     "demo": VerbEntry("more", "Watch it survive: six machines, two killed, every byte compared", "More"),
+    "sim": VerbEntry("sim", "Try a household's bad days in virtual time", "More"),
     "completion": VerbEntry("more", "Print the completion script of a shell", "More"),
     "help": VerbEntry("more", "Explain a verb or a topic", "More", "help_"),
     "version": VerbEntry("more", "Show the versions of this program and of the daemon", "More"),

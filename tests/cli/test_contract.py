@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from p2pstore.cli.main import VERBS
+from simulations.schedule import Plan, Work
+from simulations.swarm import household
 from tests.cli.running_cli import Cli
 from tests.cli.schema import FOLDER, load, problems
 from tests.control.fake_daemon import FakeDaemon, Node, failing, serving
@@ -56,6 +58,11 @@ CALLS: dict[str, list[str | bytes]] = {
     "peers revoke": ["peers", "revoke", "nas", "--yes"],
     "peers forget": ["peers", "forget", "nas", "--yes"],
     "recovery-kit print": ["recovery-kit", "print", "--words-file", "WORDS"],
+    "sim run": ["sim", "run", "new-disk", "--peers", "2", "--days", "0.002"],
+    "sim replay": ["sim", "replay", "PLAN"],
+    "sim swarm": ["sim", "swarm", "--seeds", "1", "--peers", "2", "--minutes", "2"],
+    "sim shrink": ["sim", "shrink", "PLAN"],
+    "sim dht": ["sim", "dht", "--nodes", "20", "--lookups", "2"],
     "completion": ["completion", "bash"],
     "help": ["help", "exit-codes"],
     "version": ["version"],
@@ -63,7 +70,9 @@ CALLS: dict[str, list[str | bytes]] = {
 """One call for each verb, or part of one. `demo` has no daemon to fake: it starts real ones and is tested as a whole. `tui` is a screen
 and has no result."""
 
-DAEMONLESS = {"init", "join", "completion", "help", "recovery-kit print"}
+DAEMONLESS = {"init", "join", "completion", "help", "recovery-kit print"} | {
+    call for call in CALLS if call.startswith("sim ")
+}
 
 WITH_REAL_DAEMONS = {"recovery-kit-check", "recovery-kit-use"}
 """Schemas to which `tests/daemons` holds results that no fake can make."""
@@ -103,7 +112,12 @@ def files(home: Path) -> dict[str, str]:
     folder.mkdir()
     words = home.parent / "words"
     words.write_text("abandon " * 23 + "art")
-    return {"FILE": str(file), "FOLDER": str(folder), "KIT": str(home.parent / "kit"), "WORDS": str(words)}
+    plan = home.parent / "plan.json"
+    plan.write_text(Plan("calm", 1, household(2), Work(), 60.0, 300.0).encode())
+    return {
+        "FILE": str(file), "FOLDER": str(folder), "KIT": str(home.parent / "kit"), "WORDS": str(words),
+        "PLAN": str(plan),
+    }  # fmt: skip
 
 
 def test_every_verb_is_called_here() -> None:
