@@ -42,7 +42,7 @@ def seeds() -> None:
     began_s = process_time()
     bad = [seed for seed in range(12) if not run_plan(swarm_plan(seed, load_s=300.0)).held]
     cpu_s = process_time() - began_s
-    print(f"12 seeds of 5 minutes: {cpu_s / 12:.1f} CPU s each, {12 * 3600 / cpu_s:.0f} seeds a core and hour; bad: {bad}")
+    print(f"12 seeds of 5 minutes: {cpu_s / 12:.1f} CPU s each, {12 * 3600 / cpu_s:.0f} a core and hour; bad: {bad}")
 
 
 def dht() -> None:

@@ -15,10 +15,13 @@ from unittest.mock import patch
 
 from p2pstore.ids import Dot
 from p2pstore.ledger import ledger as ledger_module
+from p2pstore.ledger import store as store_module
 from p2pstore.ledger.ledger import Ledger
 from p2pstore.ledger.store import Store
 from p2pstore.ledger.tree_index import TreeIndex
-from p2pstore.metadata.vector import Vector
+from p2pstore.metadata import operations
+from p2pstore.metadata.vector import Vector, writer_of
+from p2pstore.packing import pack
 from p2pstore.placement.promise import Promise, StripeHealth
 from p2pstore.services import placer as placer_module
 from p2pstore.services.download import Downloader
@@ -53,7 +56,8 @@ class Mutant:
 
     def plan(self, seed: int) -> Plan:
         """A short run of a small, busy household."""
-        return Plan("mutant", seed, household(3), Work(6.0, 6, 64 * 1024), 240.0, 300.0, self.faults)
+        load_s = 240.0 if self.faults else 100.0
+        return Plan("mutant", seed, household(3), Work(6.0, 6), load_s, 300.0, self.faults)
 
 
 _MAINS: Final = tuple(
@@ -205,6 +209,25 @@ def drop_alone() -> AbstractContextManager[None]:
     return _patched((placer_module, "surplus", greedy))
 
 
+def shared_nonce() -> AbstractContextManager[None]:
+    """Every operation of a writer is sealed under the same nonce."""
+    honest = store_module.seal_operation
+
+    def lazy(body: Any, dot: Dot, keys: Any, superseded: Any = ()) -> bytes:
+        writer = writer_of(dot)
+        sealed = operations.decode_operation(honest(body, dot, keys, superseded), writer)
+        assert isinstance(sealed, operations.SealedOperation)
+        cipher, _ = operations._cipher(keys.metadata, writer)
+        replaced = operations._superseded_fields(sealed.superseded, writer)
+        associated = operations._associated(dot, sealed.tag, replaced)
+        padded = cipher.decrypt(sealed.nonce, sealed.box, associated)
+        nonce = bytes(len(sealed.nonce))
+        kind = int(operations.OperationKind.SEALED)
+        return pack([kind, sealed.tag, replaced, nonce, cipher.encrypt(nonce, padded, associated)])
+
+    return _patched((store_module, "seal_operation", lazy))
+
+
 def set_iterated() -> AbstractContextManager[None]:
     """Who else belongs to the household is said in the order of a set."""
     honest = Membership.others
@@ -222,6 +245,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "receipt-without-shard": Mutant(receipt_without_shard, (), frozenset({"acknowledged"}), 1),
     "superseded-kept": Mutant(superseded_kept, (), frozenset({"causality"}), 1),
     "rows-lost": Mutant(rows_lost_with_the_vector_kept, (), frozenset({"causality"}), 1),
+    "shared-nonce": Mutant(shared_nonce, (), frozenset({"nonces"}), 1),
     "drop-alone": Mutant(drop_alone, _ALONE, frozenset({"acknowledged", "durability"})),
 }
 """By name. `set_iterated` is for the determinism check alone: it breaks no promise."""

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from p2pstore.ids import Dot
+from p2pstore.ids import Dot, GenerationId
 from p2pstore.metadata.commits import Commit, decode_commit
 from p2pstore.metadata.operations import SealedOperation, decode_operation, open_operation
-from p2pstore.metadata.vector import Vector
+from p2pstore.metadata.vector import Vector, Writer
 from p2pstore.metadata.version import Version
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ class Oracle:
         self.violations: list[Violation] = []
         self.doubled: dict[Dot, tuple[bytes, bytes]] = {}
         """Dots that two commits carry, with the hashes of both."""
+        self._nonces: dict[tuple[Writer, GenerationId, bytes], bytes] = {}
         self._seen: dict[int, Vector] = {}
         self._mtimes: dict[int, Dot] = {}
 
@@ -154,6 +155,9 @@ class Oracle:
             if isinstance(operation, SealedOperation):
                 superseded = operation.superseded
                 assert keys is not None
+                before = self._nonces.setdefault((commit.writer, keys.generation, operation.nonce), operation.box)
+                if before != operation.box:
+                    self.violate("nonces", at_s, f"{machine}: operation {sequence} is sealed under a used nonce")
                 body = open_operation(operation, dot, keys)
                 version = body if isinstance(body, Version) else None
             self.operations[dot] = Known(dot, at_s, machine.number, superseded, version, commit.hash)

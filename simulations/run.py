@@ -23,7 +23,7 @@ from simulations.virtual import run_virtual
 from simulations.world import Bug, World
 
 IDLE_S: Final = 600.0
-"""How long an idle household is watched after it has become equal, for the cost of idling."""
+"""How long an idle household is watched at most after it has become equal, for the cost of idling."""
 
 OVERTIME_S: Final = 20_000.0
 """Virtual seconds for healing and checks; whoever has not ended by then waits for something that never comes."""
@@ -155,7 +155,7 @@ async def _check_all(plan: Plan, world: World, result: Result) -> None:
     took_s = await convergence.wait_equal(world, machines, bound_s=plan.quiet_s)
     if took_s is not None:
         result.figures["equal_after_s"] = took_s
-    await _idle(world, machines, result)
+    await _idle(world, machines, result, min(IDLE_S, plan.load_s))
     machines = world.living()
     if not machines:
         return
@@ -169,11 +169,11 @@ async def _check_all(plan: Plan, world: World, result: Result) -> None:
     await monotone.check(world)
 
 
-async def _idle(world: World, machines: list[Machine], result: Result) -> None:
+async def _idle(world: World, machines: list[Machine], result: Result, lasts_s: float) -> None:
     """Watch the household do nothing."""
     before = world.fabric.carried_bytes
-    await trio.sleep(IDLE_S)
-    minutes = IDLE_S / 60
+    await trio.sleep(lasts_s)
+    minutes = lasts_s / 60
     result.figures["idle_bytes_per_minute_per_peer"] = (
         (world.fabric.carried_bytes - before) / minutes / max(1, len(machines))
     )

@@ -24,11 +24,10 @@ def test_a_planted_bug_is_caught(name: str) -> None:
     pytest.fail(f"{name} was not caught within {mutant.seeds} seeds: {signatures}")
 
 
-def test_the_weather_of_the_planted_bugs_does_no_harm_to_the_real_code() -> None:
-    for faults in sorted({mutant.faults for mutant in MUTANTS.values()}, key=len):
-        plan = next(mutant.plan(1) for mutant in MUTANTS.values() if mutant.faults == faults)
-        result = run_plan(plan)
-        assert result.held, (result.violations, result.bugs)
+@pytest.mark.parametrize("name", ["wal-without-fsync", "sequence-reuse", "promise-overcounted"])
+def test_the_weather_of_the_planted_bugs_does_no_harm_to_the_real_code(name: str) -> None:
+    result = run_plan(MUTANTS[name].plan(1))
+    assert result.held, (result.violations, result.bugs)
 
 
 def test_the_first_event_that_differs_is_named() -> None:

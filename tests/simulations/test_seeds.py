@@ -19,7 +19,7 @@ REGRESSIONS = sorted((Path(simulations.__file__).parent / "regressions").glob("*
 def test_every_invariant_holds_whatever_befalls_the_household(seed: int) -> None:
     result = run_plan(swarm_plan(seed, peers=4, load_s=300.0))
     assert result.held, (result.violations, result.bugs)
-    assert result.figures["operations"] > 10
+    assert result.figures["operations"] > 3
 
 
 @pytest.mark.parametrize("path", REGRESSIONS, ids=lambda path: path.stem)
