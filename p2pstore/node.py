@@ -37,7 +37,7 @@ from p2pstore.seams.workers import Workers
 from p2pstore.services import liveness as liveness_service
 from p2pstore.services import shards as shard_service
 from p2pstore.services.budget import ByteBudget
-from p2pstore.services.catalog import Catalog, Nearby
+from p2pstore.services.catalog import Catalog, Nearby, Receipts
 from p2pstore.services.download import Downloader
 from p2pstore.services.exporter import Exporter
 from p2pstore.services.importer import Importer
@@ -163,7 +163,8 @@ class Node:
             metadata=lambda message: self.metadata_sync.handle(membership.recovery_peer, message),
             condition=lambda: self.own_condition().encode(),
         )
-        self.catalog = Catalog(me=me, ledger=ledger, store=store)
+        receipts = Receipts(seams.clock)
+        self.catalog = Catalog(me=me, ledger=ledger, store=store, receipts=receipts)
         nearby = Nearby(
             me=me,
             clock=seams.clock,
@@ -177,6 +178,7 @@ class Node:
             liveness=self.liveness,
             candidates=nearby,
             known_holders=self.catalog.announced,
+            receipted=receipts.note,
             move_on_after=seams.clock.move_on_after,
         )
         self.downloader = Downloader(

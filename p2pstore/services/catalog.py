@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -26,16 +27,49 @@ REMEMBERED_S: Final = 1.0
 """Where everybody is near every stripe, the answer is the same for all stripes of a second."""
 
 
+RECEIPTS_COUNT_FOR_S: Final = 30.0
+"""A receipt of our own stands for the holder's inventory until that has arrived: it comes every two seconds."""
+
+
+class Receipts:
+    """Who receipted what to this machine lately."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._held: dict[EncodingId, dict[PeerId, set[int]]] = {}
+        self._order: deque[tuple[float, EncodingId]] = deque()
+
+    def note(self, encoding: EncodingId, peer: PeerId, index: int) -> None:
+        """A machine has just receipted a shard."""
+        self._forget()
+        if encoding not in self._held:
+            self._order.append((self._clock.now_s() + RECEIPTS_COUNT_FOR_S, encoding))
+        self._held.setdefault(encoding, {}).setdefault(peer, set()).add(index)
+
+    def of(self, encoding: EncodingId) -> Mapping[PeerId, Collection[int]]:
+        """Which indices each machine has receipted lately."""
+        self._forget()
+        return self._held.get(encoding, {})
+
+    def _forget(self) -> None:
+        now_s = self._clock.now_s()
+        while self._order and self._order[0][0] <= now_s:
+            self._held.pop(self._order.popleft()[1], None)
+
+
 class Catalog:
     """Answers the services' questions about stripes."""
 
-    def __init__(self, *, me: PeerId, ledger: Ledger, store: ShardStore | None) -> None:
+    def __init__(
+        self, *, me: PeerId, ledger: Ledger, store: ShardStore | None, receipts: Receipts | None = None
+    ) -> None:
         self._me = me
         self._ledger = ledger
         self._store = store
+        self._receipts = receipts
 
     async def holders_of(self, encodings: Sequence[EncodingId]) -> dict[EncodingId, dict[PeerId, list[int]]]:
-        """What inventories say, and for this machine what its store says."""
+        """What inventories and fresh receipts say, and for this machine what its store says."""
         known = await self._ledger.holders_of(encodings)
         found: dict[EncodingId, dict[PeerId, list[int]]] = {}
         for encoding in encodings:
@@ -43,6 +77,9 @@ class Catalog:
             for holder in known[encoding]:
                 if holder.peer != self._me:
                     by_peer.setdefault(holder.peer, []).append(holder.index)
+            for peer, indices in ({} if self._receipts is None else self._receipts.of(encoding)).items():
+                if peer != self._me:
+                    by_peer[peer] = sorted({*by_peer.get(peer, ()), *indices})
             if self._store is not None and (mine := await self._store.shards_of(encoding)):
                 by_peer[self._me] = mine
             found[encoding] = by_peer

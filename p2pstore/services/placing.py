@@ -97,6 +97,7 @@ class Placing:
         liveness: Liveness,
         candidates: Candidates,
         known_holders: Callable[[EncodingId], Awaitable[Mapping[PeerId, Sequence[int]]]],
+        receipted: Callable[[EncodingId, PeerId, int], None] = lambda _encoding, _peer, _index: None,
         move_on_after: Callable[[float], trio.CancelScope],
     ) -> None:
         self._me = me
@@ -104,6 +105,7 @@ class Placing:
         self._liveness = liveness
         self._candidates = candidates
         self._known_holders = known_holders
+        self._receipted = receipted
         self._move_on_after = move_on_after
 
     async def place(
@@ -215,6 +217,7 @@ class Placing:
                 placed.failed.add(peer)
             else:
                 placed.add(peer, shard.index)
+                self._receipted(placed.encoding, peer, shard.index)
                 receipted(len(shard.payload))
             if not waiting:
                 watcher.cancel()
