@@ -211,7 +211,7 @@ def drop_alone() -> AbstractContextManager[None]:
 
 def shared_nonce() -> AbstractContextManager[None]:
     """Every operation of a writer is sealed under the same nonce."""
-    honest = store_module.seal_operation
+    honest = operations.seal_operation
 
     def lazy(body: Any, dot: Dot, keys: Any, superseded: Any = ()) -> bytes:
         writer = writer_of(dot)

@@ -154,7 +154,7 @@ class ShardStore:
         return self._shelf.usage()
 
     def give(self, given_bytes: int) -> None:
-        """Give another size from now on. What is held beyond a smaller one stays; nothing new is taken until it fits."""
+        """Give another size from now on. What is held beyond a smaller one stays; nothing new is taken meanwhile."""
         self._shelf.limits = replace(self._shelf.limits, given_bytes=given_bytes)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

@@ -67,8 +67,8 @@ CALLS: dict[str, list[str | bytes]] = {
     "help": ["help", "exit-codes"],
     "version": ["version"],
 }
-"""One call for each verb, or part of one. `demo` has no daemon to fake: it starts real ones and is tested as a whole. `tui` is a screen
-and has no result."""
+"""One call for each verb, or part of one. `demo` has no daemon to fake: it starts real ones and is tested as a whole.
+`tui` is a screen and has no result."""
 
 DAEMONLESS = {"init", "join", "completion", "help", "recovery-kit print"} | {
     call for call in CALLS if call.startswith("sim ")

@@ -79,9 +79,9 @@ class FakeDaemon:
         )
         ops: dict[str, Op] = {name: self._noted(name, getattr(self, f"op_{name}")) for name in names}
         ops["invite.wait"] = self._noted("invite.wait", self.op_invite_wait)
+        ops |= {name: self._noted(name, op) for name, op in FakeSafety().handlers().items()}
         for part in ("rename", "site", "role", "limit", "revoke", "forget"):
             ops[f"peers.{part}"] = self._noted(f"peers.{part}", getattr(self, f"op_peers_{part}"))
-        ops |= {name: self._noted(name, op) for name, op in FakeSafety().handlers().items()}
         ops |= {name: self._noted(name, op) for name, op in FakeHistory().handlers().items()}
         return ops
 
