@@ -101,12 +101,11 @@ class Faults:
         disk = machine.ledger_disk if fault.what == "ledger" else machine.store_disk
         disk.dies_at_step = disk.steps + max(1, int(fault.amount))
         with trio.move_on_after(fault.lasts_s):
-            while machine.is_up:
-                await machine.wait_ended()
+            await machine.wait_ended()
         disk.dies_at_step = None
-        if not machine.is_up:
-            with trio.CancelScope(shield=True):
-                await machine.wait_ended()
+        with trio.CancelScope(shield=True):
+            await machine.wait_settled()
+            if machine.can_begin:
                 await machine.crash(power_cut=True)
                 await self._world.restart(machine)
 

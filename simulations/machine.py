@@ -230,6 +230,11 @@ class Machine:
         await life.ready.wait()
         return self.node is not None
 
+    async def wait_settled(self) -> None:
+        """Return when it neither starts nor ends: it is up, or off."""
+        while self.node is None and (life := self._life) is not None:
+            await (life.ended if life.ready.is_set() else life.ready).wait()
+
     async def wait_ended(self) -> None:
         """Return when no task of its last life runs any more."""
         if self._life is not None:

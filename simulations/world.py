@@ -159,7 +159,7 @@ class World:
         """Switch a machine on that is off; whether it serves within START_TIMEOUT_S."""
         if machine.gone or machine.is_up:
             return machine.is_up
-        await machine.wait_ended()
+        await machine.wait_settled()
         if not machine.can_begin:
             return machine.is_up
         machine.begin()
@@ -171,7 +171,8 @@ class World:
     async def restart_later(self, machine: Machine, after_s: float) -> None:
         """What a service manager does when a daemon has ended by itself."""
         await trio.sleep(after_s)
-        if not machine.is_up and not machine.gone:
+        await machine.wait_settled()
+        if machine.can_begin:
             await machine.crash(power_cut=False)
             await self.restart(machine)
 
@@ -222,8 +223,8 @@ class World:
             if machine.network is not None:
                 machine.network.set_line(latency_s=0.01)
         for machine in chosen:
-            if not machine.is_up and not machine.gone:
-                await machine.wait_ended()
+            await machine.wait_settled()
+            if machine.can_begin:
                 await machine.crash(power_cut=False)
                 await self.restart(machine)
 
