@@ -88,7 +88,6 @@ class Operations:
             "mv": self.mv,
             "rm": self.rm,
             "where": self.where,
-            "safe": self.safe,
             "shutdown": self.shutdown,
             "version": self.version,
         }
@@ -163,17 +162,6 @@ class Operations:
                 }
             )
         return sorted(found, key=lambda one: (one["state"] != "self", str(one["name"])))
-
-    async def safe(self, _call: Call) -> dict[str, Any]:
-        """The verdict, with counts."""
-        verdict = await self._verdicts.verdict(fresh=True)
-        return {
-            "state": verdict.state.value,
-            "sentence": verdict.sentence,
-            "counts": dict(verdict.counts),
-            "folders": [],
-            "computed_s": self._node.seams.clock.now_s() - verdict.computed_at_s,
-        }
 
     async def version(self, _call: Call) -> dict[str, Any]:
         """The program's version."""

@@ -73,40 +73,6 @@ def verdict_line(session: Session, verdict: Mapping[str, Any]) -> str:
 
 
 @click.command(cls=Verb)
-@click.pass_obj
-def peers(session: Session) -> int:
-    """List the household's machines."""
-    result = session.ask("peers")
-    session.show(result, _peer_lines(session, result["peers"]))
-    return exits.DONE
-
-
-def _peer_lines(session: Session, found: list[Mapping[str, Any]]) -> list[str]:
-    if session.plain:
-        return [
-            f"{one['name']} {one['state']} {one['role']} {one['site']} {one['steadiness']}"
-            f" {one['address'] or '-'} used {one['used']} of {one['capacity']}"
-            for one in found
-        ]
-    header = ["machine", "where", "state", "heard", "rtt", "used", "given", "role", "address"]
-    rows = [
-        [
-            one["name"],
-            one["site"],
-            "this one" if one["state"] == "self" else one["state"],
-            "" if one["state"] == "self" else text.age(one["last_heard_s"]),
-            f"{one['rtt_ms']:.1f} ms" if one["rtt_ms"] is not None else "",
-            text.size(one["used"]) if one["used"] is not None else "",
-            text.size(one["capacity"]) if one["capacity"] is not None else "",
-            one["role"],
-            one["address"] or "",
-        ]
-        for one in found
-    ]
-    return text.table([header, *rows])
-
-
-@click.command(cls=Verb)
 @click.option("--rebuild-index", is_flag=True, help="Make the index of shards anew from the packs.")
 @click.option("--bundle", metavar="FILE", help="Also write what helps others to help: no names, no paths, no keys.")
 @click.pass_obj
