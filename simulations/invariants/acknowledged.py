@@ -30,6 +30,8 @@ async def check(world: World, machine: Machine, stored: Stored) -> None:
     if stored.dot is None:
         world.oracle.violate(NAME, now_s, f"put {stored.number}: acknowledged, but no ledger has an operation of it")
         return
+    if world.damaged_after(stored.begun_s):
+        return  # who gave an honest receipt may have burnt since; what must be left of it is durability's to say
     having = [each for each in world.living() if each.node and each.node.ledger.vector().covers(stored.dot)]
     unseen = [each for each in world.machines if not each.is_up and not each.gone]
     wanted = {"here": 1, "placed": 2, "safe": 1 + world.promise.machines}[stored.level]
