@@ -45,11 +45,22 @@ def content(size: int, seed: int = 1) -> bytes:
     return random.Random(seed + size).randbytes(size)
 
 
-def put(machine: Machine, folder: Path, size: int) -> None:
+def put(machine: Machine, machines: list[Machine], folder: Path, size: int) -> None:
+    """Put a file, and wait until everybody knows everybody's inventory: only the uploader counts its receipts."""
     (folder / "f").write_bytes(content(size))
     done = p2p(machine.home, "put", str(folder / "f"), "/f", "--json")
     assert done.code == 0, done.out
-    wait_until(lambda: machine.ask("safe")["state"] == "safe", "the others' inventories have come")
+    rows = sum(len(chunk["shards"]) for chunk in where(machine))
+    for each in machines:
+        wait_until(
+            lambda each=each: (
+                sum(len(chunk["shards"]) for chunk in where(each)) == rows and each.ask("safe")["state"] == "safe"
+            ),
+            f"the others' inventories have come to {each.name}",
+        )
+    wait_until(
+        lambda: machine.ask("repair")["due"] == 0, "no receipt counts here, and the inventories have come all the same"
+    )
 
 
 def where(machine: Machine, path: bytes = b"/f") -> list[dict[str, Any]]:
@@ -87,7 +98,7 @@ def remove_for_good(admin: Machine, name: str) -> None:
 
 def test_a_machine_that_is_wiped_and_removed_is_made_up_for_without_anyone_asking(folder: Path) -> None:
     with household(folder, "ABCDEF") as machines:
-        put(machines[1], folder, 12_000_000)
+        put(machines[1], machines, folder, 12_000_000)
         before = where(machines[1])
         assert all(survives(chunk, set("ABCDEF")) >= 2 for chunk in before)
         machines[5].kill()
@@ -135,7 +146,7 @@ def flip_a_bit(machine: Machine) -> tuple[str, int]:
 
 def test_a_flipped_bit_is_found_by_a_scrub_and_rebuilt_in_its_place_at_once(folder: Path) -> None:
     with household(folder, "ABCD") as machines:
-        put(machines[0], folder, 6_000_000)
+        put(machines[0], machines, folder, 6_000_000)
         rotten = machines[2]
         before = sorted((shard["peer"], shard["index"]) for shard in where(machines[0])[0]["shards"])
         flip_a_bit(rotten)
@@ -153,7 +164,7 @@ def test_a_flipped_bit_is_found_by_a_scrub_and_rebuilt_in_its_place_at_once(fold
 
 def test_a_sleeping_laptop_causes_no_repair_and_its_shards_count(folder: Path) -> None:
     with household(folder, "ABCDEF") as machines:
-        put(machines[0], folder, 4_000_000)
+        put(machines[0], machines, folder, 4_000_000)
         sleeper = machines[5].process
         assert sleeper is not None
         sleeper.send_signal(signal.SIGSTOP)
@@ -172,7 +183,7 @@ def test_a_sleeping_laptop_causes_no_repair_and_its_shards_count(folder: Path) -
 def test_what_would_be_left_and_who_can_leave_and_whether_files_come_back(folder: Path) -> None:
     with household(folder, "ABCDEF") as machines:
         asker = machines[1]
-        put(asker, folder, 5_000_000)
+        put(asker, machines, folder, 5_000_000)
         one = p2p(asker.home, "safe", "--what-if", "C", "--json")
         assert (one.code, one.json["what_if"]["state"]) == (20, "thin")
         assert one.json["state"] == "safe"
