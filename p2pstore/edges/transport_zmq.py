@@ -269,8 +269,8 @@ class ZmqNetwork(LinkedNetwork):
                     nursery.cancel_scope.cancel()
         finally:
             dialled.failed = True
-            dialled.socket.close()
             monitor.close()
+            dialled.socket.close()
             if dialled.up.is_set() and self._dialled.get(link) is dialled:
                 self._do(self._link_lost(link))
             dialled.up.set()

@@ -118,13 +118,19 @@ def bound_port(raw: zmq.Socket[bytes]) -> int:
 
 
 class Monitor:
-    """The connection events of one socket, in order."""
+    """The connection events of one socket, in order. To be closed before the socket itself.
+
+    libzmq's thread tells events by a send that blocks. While nobody could take the event, no connection of any socket
+    on that thread would move (issue 3575 of libzmq): so the queue has no bound, and stopping comes before hanging up.
+    """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], raw: zmq.Socket[bytes], events: int) -> None:
         address = f"inproc://monitor.{next(_monitor_numbers)}"
+        self._watched = raw
         raw.monitor(address, events)
         pair = context.socket(zmq.PAIR)
         pair.set(zmq.LINGER, 0)
+        pair.set(zmq.RCVHWM, 0)
         pair.connect(address)
         self._socket = TrioSocket(pair)
 
@@ -140,6 +146,8 @@ class Monitor:
 
     def close(self) -> None:
         """Stop listening to events."""
+        assert not self._watched.closed, "a socket that is closed before its monitor can stop libzmq's thread"
+        self._watched.disable_monitor()
         self._socket.close()
 
 

@@ -63,11 +63,6 @@ def revolving_pairs(names: str) -> Iterator[tuple[str, str]]:
             yield first, second
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="known fault, cause not found: on a busy machine one survivor's shards now and then stay out of reach of "
-    "the machine that restores, right after daemons were killed and started",
-)
 def test_every_byte_comes_back_from_every_sufficient_set_of_disks(folder: Path) -> None:
     with family(folder, "ABCDEF") as found:
         make_files(folder / "src" / "deep" / "er", SIZES, seed=1)

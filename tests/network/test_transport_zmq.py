@@ -14,7 +14,7 @@ from zmq.utils import z85
 from p2pstore.edges.clock import RealClock
 from p2pstore.edges.transport_zmq import ZmqNetwork
 from p2pstore.edges.trio_zmq import TrioSocket
-from p2pstore.edges.zmq_links import numeric_addresses
+from p2pstore.edges.zmq_links import Monitor, numeric_addresses
 from p2pstore.errors import Malformed, TimedOut, Unreachable
 from p2pstore.ids import PeerId
 from p2pstore.limits import MIB
@@ -89,6 +89,31 @@ async def test_a_socket_loses_and_doubles_nothing_under_cancelled_receivers() ->
     router.close()
     dealer.close()
     context.term()
+
+
+async def test_what_happens_after_a_monitor_is_closed_holds_nobody_up() -> None:
+    """Left alone, libzmq's thread waits for ever to tell somebody, and every connection on that thread with it."""
+    ours: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
+    theirs: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    router, watched = theirs.socket(zmq.ROUTER), ours.socket(zmq.DEALER)
+    monitor = Monitor(ours, watched, zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED)
+    watched.connect(f"tcp://127.0.0.1:{router.bind_to_random_port('tcp://127.0.0.1')}")
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(monitor.run)
+            event, _ = await monitor.next_event()
+            assert event == zmq.EVENT_HANDSHAKE_SUCCEEDED
+            monitor.close()
+            router.close(linger=0)
+            await trio.to_thread.run_sync(theirs.term)
+            receiver, sender = raw_pair(ours, 10)
+            nursery.start_soon(receiver.run)
+            assert sender.send([b"still alive"])
+            assert (await receiver.receive())[1].bytes == b"still alive"
+            nursery.cancel_scope.cancel()
+    watched.close()
+    receiver.close()
+    sender.close()
 
 
 async def test_a_closed_socket_wakes_its_receiver_and_takes_nothing() -> None:
