@@ -36,9 +36,17 @@ def shown(names: Path) -> bytes:
     return b"/" + b"/".join(names)
 
 
-def text(args: Args, name: str, *, among: Sequence[str] | None = None) -> str:
-    """A text; one of `among` if given."""
+def raw(args: Args, name: str) -> bytes:
+    """Bytes."""
     value = args.get(name)
+    if type(value) is not bytes:
+        raise Malformed(f"{name}: wanted bytes")
+    return value
+
+
+def text(args: Args, name: str, default: str | None = None, *, among: Sequence[str] | None = None) -> str:
+    """A text; one of `among` if given."""
+    value = args.get(name, default)
     if type(value) is not str:
         raise Malformed(f"{name}: wanted text")
     if among is not None and value not in among:
@@ -59,13 +67,21 @@ def optional_text(args: Args, name: str) -> str | None:
     return None if args.get(name) is None else text(args, name)
 
 
-def integer(args: Args, name: str, default: int, *, most: int = 2**53) -> int:
-    """An integer from 0 to `most`."""
+def integer(args: Args, name: str, default: int | None = None, *, least: int = 0, most: int = 2**62) -> int:
+    """An integer from `least` to `most`; it must be given where there is no default."""
     value = args.get(name)
     value = default if value is None else value
-    if type(value) is not int or not 0 <= value <= most:
-        raise Malformed(f"{name}: wanted an integer from 0 to {most}")
+    if type(value) is not int or not least <= value <= most:
+        raise Malformed(f"{name}: wanted an integer from {least} to {most}")
     return value
+
+
+def number(args: Args, name: str, default: float, *, most: float) -> float:
+    """A number above 0, up to `most`."""
+    value = args.get(name, default)
+    if type(value) not in (int, float) or not 0 < value <= most:
+        raise Malformed(f"{name}: wanted a number up to {most}")
+    return float(value)
 
 
 def optional_integer(args: Args, name: str) -> int | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import posixpath
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -15,6 +14,7 @@ import trio
 from p2pstore.control import exits
 from p2pstore.control.faults import Failure, Fault, already_there, fault_of, is_a_folder, not_a_folder, not_found
 from p2pstore.control.server import Call, Op
+from p2pstore.daemon import arguments
 from p2pstore.daemon.commands import command_of
 from p2pstore.daemon.home import Settings
 from p2pstore.daemon.streaming import stream_bytes
@@ -177,7 +177,8 @@ class Operations:
     async def invite(self, call: Call) -> dict[str, Any]:
         """Open an invitation."""
         invitation = await self._enrolment.invite(
-            role=_text(call, "role", "member"), ttl_s=_number(call, "ttl_s", 600.0, most=3600.0)
+            role=arguments.text(call.args, "role", "member"),
+            ttl_s=arguments.number(call.args, "ttl_s", 600.0, most=3600.0),
         )
         code = str(invitation.code)
         self._invitations[code] = invitation
@@ -186,7 +187,7 @@ class Operations:
 
     async def invite_wait(self, call: Call) -> dict[str, Any]:
         """Wait for whoever was invited; a client that gives up withdraws the invitation."""
-        invitation = self._invitations.get(_text(call, "code"))
+        invitation = self._invitations.get(arguments.text(call.args, "code"))
         if invitation is None:
             raise Failure(Fault("not-found", "there is no such invitation", "", ("p2pstore invite",), exits.NOT_FOUND))
         try:
@@ -205,7 +206,7 @@ class Operations:
     async def put(self, call: Call) -> dict[str, Any]:
         """Store files; returns when the level asked for is reached, or no progress is possible."""
         level = _level(call)
-        destination = _path(call, "destination")
+        destination = arguments.path(call.args, "destination")
         with_slash = call.args.get("into") is True
         async with self._transfer(call, "put") as transfer:
             if call.args.get("stdin") is True:
@@ -236,7 +237,7 @@ class Operations:
         there = await node.ledger.resolve(destination)
         kind = None if there is None else there.kind.name.lower()
         if there is None and len(destination) > 1 and await node.ledger.resolve(destination[:-1]) is None:
-            raise not_found(_shown(destination[:-1]))
+            raise not_found(arguments.shown(destination[:-1]))
         try:
             targets = landing(
                 [name for _, name in sources],
@@ -252,10 +253,10 @@ class Operations:
     async def _put_stdin(self, call: Call, destination: Path, level: Level, transfer: Transfer) -> PutOutcome:
         there = await self._node.ledger.resolve(destination)
         if not destination or (there is not None and there.kind is Kind.FOLDER):
-            raise is_a_folder(_shown(destination))
+            raise is_a_folder(arguments.shown(destination))
         exclusive = call.args.get("exclusive") is True
         if exclusive and there is not None:
-            raise already_there(_shown(destination))
+            raise already_there(arguments.shown(destination))
         outcome = PutOutcome()
         source = _ClientBytes(call)
         wall_s = self._node.seams.clock.wall_s()
@@ -332,18 +333,18 @@ class Operations:
         node = self._node
         recursive = call.args.get("recursive") is True
         into = call.args.get("into") is True
-        local = _bytes(call, "destination")
+        local = arguments.raw(call.args, "destination")
         async with self._transfer(call, "get") as transfer:
             items: list[tuple[Path, Item]] = []
             for value in _array(call, "sources"):
-                path = _split(value)
+                path = arguments.split(value)
                 try:
                     found = await self._addresses.find(path)
                 except PathFault as error:
-                    transfer.failed.append(Failed(_shown(path), error))
+                    transfer.failed.append(Failed(arguments.shown(path), error))
                     continue
                 if found.item.kind is Kind.FOLDER and not recursive:
-                    transfer.failed.append(Failed(_shown(path), PathFault("is-a-folder", path)))
+                    transfer.failed.append(Failed(arguments.shown(path), PathFault("is-a-folder", path)))
                 else:
                     items.append((found.path, found.item))
             if items:
@@ -378,19 +379,18 @@ class Operations:
                 Fault("exists", f"{os.fsdecode(local)!r} is a file; a folder cannot replace it", "", (), exits.REFUSED)
             ) from None
         return [
-            Destination(item, _shown(path), b"/".join(target))
+            Destination(item, arguments.shown(path), b"/".join(target))
             for (path, item), target in zip(items, targets, strict=True)
         ]
 
     async def cat(self, call: Call) -> dict[str, Any]:
         """Stream a file's bytes."""
-        path = _path(call, "path")
+        path = arguments.path(call.args, "path")
         item = await self._item(path)
         if item.kind is Kind.FOLDER:
-            raise Failure(
-                Fault("is-a-folder", f"{_text_of(_shown(path))} is a folder", "", ("p2pstore ls PATH",), exits.USAGE)
-            )
-        offset = _integer(call, "offset", 0)
+            what = f"{_text_of(arguments.shown(path))} is a folder"
+            raise Failure(Fault("is-a-folder", what, "", ("p2pstore ls PATH",), exits.USAGE))
+        offset = arguments.integer(call.args, "offset", 0)
         length = call.args.get("length")
         if length is None:
             length = max(0, item.size - offset)
@@ -410,18 +410,18 @@ class Operations:
 
     async def ls(self, call: Call) -> dict[str, Any]:
         """Stream a folder's entries, or the one entry of a file."""
-        path = _path(call, "path")
+        path = arguments.path(call.args, "path")
         everything = call.args.get("all") is True
         item = await self._item(path)
         if item.kind is not Kind.FOLDER:
-            await call.emit({"entries": [_entry(item)]})
+            await call.emit({"entries": [arguments.entry_map(item)]})
             return {"entries": 1}
         page: list[dict[str, Any]] = []
         count = 0
         async for child in self._node.exporter.items_of(item):
             if child.name.startswith(b".") and not everything:
                 continue
-            page.append(_entry(child))
+            page.append(arguments.entry_map(child))
             count += 1
             if len(page) == PAGE_ENTRIES:
                 await call.emit({"entries": page})
@@ -432,18 +432,18 @@ class Operations:
 
     async def tree(self, call: Call) -> dict[str, Any]:
         """Stream everything below a folder."""
-        path = _path(call, "path")
+        path = arguments.path(call.args, "path")
         depth = call.args.get("depth")
         start = await self._addresses.find(path)
         if start.item.kind is not Kind.FOLDER:
-            raise not_a_folder(_shown(path))
+            raise not_a_folder(arguments.shown(path))
         path = start.path
         page: list[dict[str, Any]] = []
         count = 0
         async for below, item in self._node.ledger.walk(path, at=start.item.at):
             if depth is not None and len(below) - len(path) > depth:
                 continue
-            page.append({"path": _shown(below), **_entry(item)})
+            page.append({"path": arguments.shown(below), **arguments.entry_map(item)})
             count += 1
             if len(page) == PAGE_ENTRIES:
                 await call.emit({"entries": page})
@@ -454,7 +454,7 @@ class Operations:
 
     async def mkdir(self, call: Call) -> dict[str, Any]:
         """Make a folder."""
-        path = _path(call, "path")
+        path = arguments.path(call.args, "path")
         parents = call.args.get("parents") is True
         there = await self._node.ledger.resolve(path)
         if there is not None and not (parents and there.kind is Kind.FOLDER):
@@ -472,8 +472,8 @@ class Operations:
 
     async def mv(self, call: Call) -> dict[str, Any]:
         """Move or rename."""
-        sources = [_split(value) for value in _array(call, "sources")]
-        destination = _path(call, "destination")
+        sources = [arguments.split(value) for value in _array(call, "sources")]
+        destination = arguments.path(call.args, "destination")
         there = await self._node.ledger.resolve(destination)
         items = [await self._item(path) for path in sources]
         if any(not path for path in sources):
@@ -496,14 +496,14 @@ class Operations:
     async def rm(self, call: Call) -> dict[str, Any]:
         """Put entries into the trash."""
         recursive = call.args.get("recursive") is True
-        paths = [_split(value) for value in _array(call, "paths")]
+        paths = [arguments.split(value) for value in _array(call, "paths")]
         count = 0
         for path in paths:
             if not path:
                 raise Misuse("the root cannot be removed")
             item = await self._item(path)
             if item.kind is Kind.FOLDER and not recursive:
-                raise is_a_folder(_shown(path))
+                raise is_a_folder(arguments.shown(path))
         for path in paths:
             try:
                 if await self._node.ledger.remove_tree(path) is not None:
@@ -515,7 +515,7 @@ class Operations:
     async def where(self, call: Call) -> dict[str, Any]:
         """Which machine holds what of a file."""
         node = self._node
-        path = _path(call, "path")
+        path = arguments.path(call.args, "path")
         item = await self._item(path)
         seen_by = node.metadata_sync.receipted(item.held.dot, node.membership.others())
         has_it = {*seen_by, node.membership.me, item.held.dot.author}
@@ -524,7 +524,7 @@ class Operations:
             return {"chunks": [], "inline": isinstance(item.content, Inline), "commit_on": commit_on}
         chunks: list[dict[str, Any]] = []
         offset = 0
-        most = _integer(call, "limit", 2**62)
+        most = arguments.integer(call.args, "limit", 2**62)
         async for page in self._manifest_pages(item.content):
             for part in page.parts:
                 if len(chunks) >= most:
@@ -656,21 +656,9 @@ class _ClientBytes:
 _LEVELS: Final = (Level.HERE, Level.PLACED, Level.SAFE)
 
 
-def _entry(item: Item) -> dict[str, Any]:
-    return {
-        "name": item.name,
-        "kind": item.kind.name.lower(),
-        "size": item.size,
-        "mtime_ns": item.mtime_ns,
-        "mode": item.mode,
-        "conflict": item.conflict,
-        "target": item.content.target if isinstance(item.content, LinkTarget) else None,
-    }
-
-
 def _failure(error: PathFault) -> Failure:
     """The sentence for a path that is not what it was taken for."""
-    path = _shown(error.path)
+    path = arguments.shown(error.path)
     match error.code:
         case "not-found":
             return not_found(path)
@@ -686,50 +674,8 @@ def _failure(error: PathFault) -> Failure:
     return Failure(Fault(error.code, f"{_text_of(path)}: {error.code}", "", (), exits.FAILED))
 
 
-def _shown(path: Path) -> bytes:
-    return b"/" + b"/".join(path)
-
-
 def _text_of(path: bytes) -> str:
     return path.decode("utf-8", "backslashreplace")
-
-
-def _split(value: Any) -> Path:
-    if type(value) is not bytes or not value.startswith(b"/") or b"\0" in value:
-        raise Malformed("a path in the store begins with /")
-    return tuple(part for part in posixpath.normpath(b"/" + value.lstrip(b"/")).split(b"/") if part)
-
-
-def _path(call: Call, name: str) -> Path:
-    return _split(call.args.get(name))
-
-
-def _bytes(call: Call, name: str) -> bytes:
-    value = call.args.get(name)
-    if type(value) is not bytes:
-        raise Malformed(f"{name}: wanted bytes")
-    return value
-
-
-def _text(call: Call, name: str, default: str | None = None) -> str:
-    value = call.args.get(name, default)
-    if type(value) is not str:
-        raise Malformed(f"{name}: wanted text")
-    return value
-
-
-def _number(call: Call, name: str, default: float, *, most: float) -> float:
-    value = call.args.get(name, default)
-    if type(value) not in (int, float) or not 0 < value <= most:
-        raise Malformed(f"{name}: wanted a number up to {most}")
-    return float(value)
-
-
-def _integer(call: Call, name: str, default: int) -> int:
-    value = call.args.get(name, default)
-    if type(value) is not int or value < 0:
-        raise Malformed(f"{name}: wanted an integer")
-    return value
 
 
 def _array(call: Call, name: str) -> list[Any]:
@@ -746,7 +692,7 @@ def _source(value: Any) -> tuple[bytes, bytes | None]:
 
 
 def _level(call: Call) -> Level:
-    word = _text(call, "ack", Level.SAFE.value)
+    word = arguments.text(call.args, "ack", Level.SAFE.value)
     try:
         return Level(word)
     except ValueError:

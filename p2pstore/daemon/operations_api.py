@@ -10,14 +10,14 @@ rename {source, target, replace}           to exactly `target`, never into it
 
 from __future__ import annotations
 
-import posixpath
 from functools import partial
 from typing import Any
 
 from p2pstore.control.faults import Failure, already_there, fault_of, is_a_folder, not_found
 from p2pstore.control.server import Call, Op
+from p2pstore.daemon import arguments
 from p2pstore.daemon.streaming import stream_bytes
-from p2pstore.errors import Malformed, Misuse, PathFault
+from p2pstore.errors import Misuse, PathFault
 from p2pstore.ids import generation_id, manifest_id
 from p2pstore.ledger.drafts import Move, Path, Put
 from p2pstore.metadata.tree import Item
@@ -37,7 +37,7 @@ class ProgramOperations:
 
     async def stat(self, call: Call) -> dict[str, Any]:
         """What is at a path."""
-        item = await self._item(_path(call, "path"))
+        item = await self._item(arguments.path(call.args, "path"))
         entry = _entry(item)
         if call.args.get("content") is True:
             entry["content"] = _content(item)
@@ -45,17 +45,18 @@ class ProgramOperations:
 
     async def read(self, call: Call) -> dict[str, Any]:
         """Stream a range of a content that `stat` named."""
-        offset, length = _integer(call, "offset"), _integer(call, "length")
-        reference = ManifestRef(manifest_id(_bytes(call, "manifest")), generation_id(_bytes(call, "generation")))
+        offset, length = arguments.integer(call.args, "offset"), arguments.integer(call.args, "length")
+        manifest = manifest_id(arguments.raw(call.args, "manifest"))
+        reference = ManifestRef(manifest, generation_id(arguments.raw(call.args, "generation")))
         read = partial(self._node.exporter.read_manifest, reference)
         return {"bytes": await stream_bytes(call, read, offset, length)}
 
     async def copy(self, call: Call) -> dict[str, Any]:
         """A second file with the same content, time and mode."""
-        source, target = _path(call, "source"), _path(call, "target")
+        source, target = arguments.path(call.args, "source"), arguments.path(call.args, "target")
         item = await self._item(source)
         if item.kind is Kind.FOLDER:
-            raise is_a_folder(_shown(source))
+            raise is_a_folder(arguments.shown(source))
         if not target:
             raise is_a_folder(b"/")
         expected = None if call.args.get("replace") is True else ()
@@ -64,7 +65,7 @@ class ProgramOperations:
 
     async def rename(self, call: Call) -> dict[str, Any]:
         """Give what is at `source` the path `target`."""
-        source, target = _path(call, "source"), _path(call, "target")
+        source, target = arguments.path(call.args, "source"), arguments.path(call.args, "target")
         if not source or not target:
             raise Failure(fault_of(Misuse("the root has no other name")))
         await self._item(source)
@@ -75,7 +76,7 @@ class ProgramOperations:
     async def _item(self, path: Path) -> Item:
         item = await self._node.ledger.resolve(path)
         if item is None:
-            raise not_found(_shown(path))
+            raise not_found(arguments.shown(path))
         return item
 
     async def _commit(self, draft: Put | Move) -> None:
@@ -83,20 +84,14 @@ class ProgramOperations:
             await self._node.ledger.commit([draft])
         except PathFault as error:
             if error.code == "changed":  # nothing was expected there
-                raise already_there(_shown(error.path)) from None
+                raise already_there(arguments.shown(error.path)) from None
             raise
 
 
 def _entry(item: Item) -> dict[str, Any]:
     dot = item.held.dot
     return {
-        "name": item.name,
-        "kind": item.kind.name.lower(),
-        "size": item.size,
-        "mtime_ns": item.mtime_ns,
-        "mode": item.mode,
-        "conflict": item.conflict,
-        "target": item.content.target if isinstance(item.content, LinkTarget) else None,
+        **arguments.entry_map(item),
         "version": f"{dot.author.hex()}.{dot.incarnation.hex()}.{dot.sequence}",
     }
 
@@ -110,28 +105,3 @@ def _content(item: Item) -> dict[str, Any]:
         case ManifestRef(manifest=manifest, generation=generation):
             return {"manifest": manifest, "generation": generation}
     raise is_a_folder(b"/" + item.name)
-
-
-def _shown(path: Path) -> bytes:
-    return b"/" + b"/".join(path)
-
-
-def _path(call: Call, name: str) -> Path:
-    value = call.args.get(name)
-    if type(value) is not bytes or not value.startswith(b"/") or b"\0" in value:
-        raise Malformed("a path in the store begins with /")
-    return tuple(part for part in posixpath.normpath(b"/" + value.lstrip(b"/")).split(b"/") if part)
-
-
-def _bytes(call: Call, name: str) -> bytes:
-    value = call.args.get(name)
-    if type(value) is not bytes:
-        raise Malformed(f"{name}: wanted bytes")
-    return value
-
-
-def _integer(call: Call, name: str) -> int:
-    value = call.args.get(name)
-    if type(value) is not int or value < 0:
-        raise Malformed(f"{name}: wanted an integer")
-    return value

@@ -12,7 +12,6 @@ transfer.stop {number}        ends a transfer early, whoever began it
 from __future__ import annotations
 
 import logging
-import posixpath
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
@@ -23,9 +22,9 @@ from p2pstore.control import exits
 from p2pstore.control.faults import Failure, Fault, not_a_folder, not_found
 from p2pstore.control.server import Call, Op
 from p2pstore.control.topics import Topics
+from p2pstore.daemon import arguments
 from p2pstore.errors import Corrupt, Malformed, PathFault
 from p2pstore.ids import ChunkId
-from p2pstore.ledger.drafts import Path
 from p2pstore.metadata.tree import Item
 from p2pstore.metadata.version import Inline, Kind, ManifestRef
 from p2pstore.node import Node
@@ -194,22 +193,20 @@ class Feed:
     async def page(self, call: Call) -> dict[str, Any]:
         """A window of a folder, by number: `count` names in all, and the entries of those asked for. A name's conflict
         copies stand behind it, so there may be more entries than names."""
-        path = _path(call.args.get("path"))
-        offset = _integer(call, "offset", 0, 2**62)
-        limit = _integer(call, "limit", 1, PAGE_NAMES_MAX)
+        path = arguments.path(call.args)
+        offset = arguments.integer(call.args, "offset")
+        limit = arguments.integer(call.args, "limit", least=1, most=PAGE_NAMES_MAX)
         try:
             count, items = await self._node.ledger.folder_window(path, offset=offset, limit=limit)
         except PathFault as error:
-            shown = b"/" + b"/".join(path)
+            shown = arguments.shown(path)
             raise (not_found(shown) if error.code == "not-found" else not_a_folder(shown)) from None
         return {"count": count, "revision": self._revision, "entries": [_entry(item) for item in items]}
 
     async def page_of(self, call: Call) -> dict[str, Any]:
         """The number of a name in its folder, for whoever wants to show it there."""
-        name = call.args.get("name")
-        if type(name) is not bytes:
-            raise Malformed("name: wanted bytes")
-        return {"index": await self._node.ledger.place_in_folder(_path(call.args.get("path")), name)}
+        path, name = arguments.path(call.args), arguments.raw(call.args, "name")
+        return {"index": await self._node.ledger.place_in_folder(path, name)}
 
     async def health(self, call: Call) -> dict[str, Any]:
         """A verdict for each of some files: {path, state}; None for what is no file, or too long to look at in
@@ -217,7 +214,7 @@ class Feed:
         paths = call.args.get("paths")
         if not isinstance(paths, list) or len(paths) > HEALTH_PATHS_MAX:
             raise Malformed(f"paths: a list of at most {HEALTH_PATHS_MAX}")
-        wanted = [_path(path) for path in paths]
+        wanted = [arguments.split(path) for path in paths]
         files = [await self._node.ledger.resolve(path) for path in wanted]
         chunks = [await self._chunks_of(item) for item in files]
         states = await self._states_of_chunks(chunks)
@@ -304,16 +301,3 @@ def _entry(item: Item) -> dict[str, Any]:
         "mtime_ns": item.mtime_ns,
         "conflict": item.conflict,
     }
-
-
-def _path(value: Any) -> Path:
-    if type(value) is not bytes or not value.startswith(b"/") or b"\0" in value:
-        raise Malformed("a path in the store begins with /")
-    return tuple(part for part in posixpath.normpath(b"/" + value.lstrip(b"/")).split(b"/") if part)
-
-
-def _integer(call: Call, name: str, least: int, most: int) -> int:
-    value = call.args.get(name)
-    if type(value) is not int or not least <= value <= most:
-        raise Malformed(f"{name}: wanted an integer from {least} to {most}")
-    return value
