@@ -11,12 +11,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import trio
 
-from p2pstore.daemon.home import Settings
-from p2pstore.daemon.operations import Operations
+from p2pstore.control.server import Op
+from p2pstore.daemon.operations_transfer import TransferOperations
+from p2pstore.daemon.operations_tree import TreeOperations
 from p2pstore.errors import P2PStoreError
 from p2pstore.ids import EncodingId, PeerId
 from p2pstore.keys.generation import Keyring
@@ -25,7 +26,6 @@ from p2pstore.metadata.roster import Roster
 from p2pstore.metadata.roster_statements import Endpoints, Profile
 from p2pstore.node import Node, Seams
 from p2pstore.seams.network import Listen, Plane
-from p2pstore.services.enrolment import EnrolmentListener
 from p2pstore.services.membership import Membership
 from p2pstore.storage.entries import ShardState
 from p2pstore.storage.store import ShardStore
@@ -144,7 +144,7 @@ class Machine:
         self.ledger_disk = _MachineDisk(derived(world.seed, "disk", number, "ledger"), self._died)
         self.store_disk = _MachineDisk(derived(world.seed, "disk", number, "store"), self._died)
         self.node: Node | None = None
-        self.operations: Operations | None = None
+        self.operations: dict[str, Op] | None = None
         self.gone = False
         self.damage = Damage()
         self.lives = 0
@@ -291,16 +291,7 @@ class Machine:
             await nursery.start(node.run, Listen(self.host))
             await node.membership.announce(self.endpoints)
             self.node = node
-            self.operations = Operations(
-                node,
-                settings=Settings(
-                    "simulated", self.fitting.name, self.fitting.site, self.fitting.steadiness, self.fitting.given_bytes
-                ),
-                address=f"{self.host}:{CONTROL_PORT}",
-                enrolment=cast("EnrolmentListener", None),  # nobody is invited by a code here
-                version="simulated",
-                shut_down=life.scope.cancel,
-            )
+            self.operations = TransferOperations(node).handlers() | TreeOperations(node).handlers()
             nursery.start_soon(self.world.watch, self, node)
             for habit in self.world.habits:
                 nursery.start_soon(habit, self)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import trio
 
 from p2pstore.control.faults import Failure
-from p2pstore.errors import P2PStoreError
+from p2pstore.errors import P2PStoreError, PathFault
 from p2pstore.placement.levels import Level
 from simulations.invariants import acknowledged, reads
 from simulations.oracle import MTIME_BASE_NS
@@ -173,9 +173,11 @@ class People:
         code = ""
         result: dict[str, Any] | None = None
         try:
-            result = await operations.handlers()[name](call(**args))
+            result = await operations[name](call(**args))
         except Failure as failure:
             code = failure.fault.code
+        except PathFault as fault:
+            code = fault.code
         except (P2PStoreError, OSError) as error:
             code = type(error).__name__
         except Exception as error:  # noqa: BLE001  the daemon answers "internal" and goes on; here it is a finding

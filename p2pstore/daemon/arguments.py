@@ -62,6 +62,14 @@ def texts(args: Args, name: str, *, most: int = 100) -> list[str]:
     return value
 
 
+def array(args: Args, name: str, *, most: int = 100_000) -> list[Any]:
+    """A list, of whatever."""
+    value = args.get(name)
+    if not isinstance(value, list) or len(value) > most:
+        raise Malformed(f"{name}: wanted a list of at most {most}")
+    return value
+
+
 def optional_text(args: Args, name: str) -> str | None:
     """A text, or None where none is given."""
     return None if args.get(name) is None else text(args, name)

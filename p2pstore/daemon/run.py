@@ -18,14 +18,16 @@ from dht.udp import UdpDatagrams
 from p2pstore.control.paths import socket_path
 from p2pstore.control.server import ControlServer
 from p2pstore.daemon.home import Home, Settings
-from p2pstore.daemon.operations import Operations
 from p2pstore.daemon.operations_api import ProgramOperations
 from p2pstore.daemon.operations_doctor import DoctorOperations
 from p2pstore.daemon.operations_feed import Feed
 from p2pstore.daemon.operations_find import FindOperations
 from p2pstore.daemon.operations_history import HistoryOperations
+from p2pstore.daemon.operations_household import HouseholdOperations
 from p2pstore.daemon.operations_members import MemberOperations
 from p2pstore.daemon.operations_safety import SafetyOperations
+from p2pstore.daemon.operations_transfer import TransferOperations
+from p2pstore.daemon.operations_tree import TreeOperations
 from p2pstore.daemon.setup import ENROLMENT_PORT_OFFSET, decode_roster
 from p2pstore.edges.beacon import MulticastBeacon, loopback_interfaces
 from p2pstore.edges.clock import RealClock
@@ -153,12 +155,12 @@ async def _run(home: Home, settings: Settings, port: int | None, listen: str | N
     )
     end = trio.Event()
     program = _version()
-    operations = Operations(
+    household = HouseholdOperations(
         node, settings=settings, address=addresses[0], enrolment=enrolment, version=program, shut_down=end.set
     )
-    feed = Feed(node, status=operations.describe)
-    programs = ProgramOperations(node)
-    handlers = {**operations.handlers(), **feed.handlers(), **programs.handlers()}
+    feed = Feed(node, status=household.describe)
+    handlers = household.handlers() | feed.handlers() | ProgramOperations(node).handlers()
+    handlers |= TransferOperations(node).handlers() | TreeOperations(node).handlers()
     handlers |= DoctorOperations(node, home=home.path, host=host, port=base).handlers()
     handlers |= FindOperations(node).handlers()
     handlers |= HistoryOperations(node).handlers()

@@ -1,4 +1,4 @@
-"""Gives a client the bytes of a content so that one who reads slowly holds up nobody.
+"""Bytes between a client and the store, so that one who is slow holds up nobody.
 
 What is fetched ahead counts against a budget that all reads share. So a span is fetched whole, its budget is free
 again, and only then is the client waited for.
@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final
+
+import trio
 
 from p2pstore.control.server import Call
 from p2pstore.limits import MIB
@@ -58,3 +60,50 @@ async def stream_bytes(call: Call, read: Read, offset: int, length: int) -> int:
             break
         span = min(span * SPAN_GROWTH, SPAN_BYTES_MAX)
     return total
+
+
+class ClientBytes:
+    """Bytes that a client streams, as a source: the event loop gathers them, worker jobs read them."""
+
+    size_hint = 8 * MIB
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._pieces: deque[memoryview] = deque()
+        self._gathered = 0
+        self._ended = False
+
+    async def gather(self, count: int) -> None:
+        """Receive until `count` bytes wait here, or the client is done."""
+        while self._gathered < count and not self._ended:
+            await self._receive()
+
+    async def _receive(self) -> None:
+        piece = await self._call.receive()
+        if piece is None:
+            self._ended = True
+        elif piece:
+            self._pieces.append(memoryview(piece))
+            self._gathered += len(piece)
+
+    def read_into(self, buffer: memoryview) -> int:
+        """Called in a worker thread: fills `buffer`, or less at the end. Waits for what was not gathered."""
+        filled = 0
+        while filled < len(buffer):
+            if not self._pieces:
+                if self._ended:
+                    break
+                trio.from_thread.run(self._receive)
+                continue
+            piece = self._pieces.popleft()
+            count = min(len(piece), len(buffer) - filled)
+            buffer[filled : filled + count] = piece[:count]
+            if count < len(piece):
+                self._pieces.appendleft(piece[count:])
+            filled += count
+        self._gathered -= filled
+        return filled
+
+    def unchanged(self) -> bool:
+        """A stream is read once."""
+        return True
