@@ -15,6 +15,7 @@ from typing import NamedTuple
 import click
 
 from p2pstore.cli.main import VERBS, cli
+from p2pstore.cli.topics import TOPICS
 from p2pstore.control import exits
 
 DOCS = Path(__file__).parent
@@ -122,6 +123,8 @@ def man_page() -> str:
             lines += [".SS " + _roff(page.name), f"\\fB{_roff(page.usage)}\\fR", ".PP", _roff(page.text)]
             for name, text in page.options:
                 lines += [".TP", f"\\fB{_roff(name)}\\fR", _roff(text)]
+    for name, topic in TOPICS.items():
+        lines += [f".SH {_roff(name.upper())}", ".nf", _roff(topic.text, paragraphs=False), ".fi"]
     lines += [".SH EXIT STATUS"]
     for code, meaning in exits.MEANINGS.items():
         lines += [".TP", f"\\fB{code}\\fR", _roff(meaning)]
@@ -137,9 +140,11 @@ def man_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _roff(text: str) -> str:
+def _roff(text: str, *, paragraphs: bool = True) -> str:
     """Text as man pages take it: backslashes, hyphens and leading dots lose their meaning."""
-    plain = text.replace("\\", "\\e").replace("-", "\\-").replace("\n\n", "\n.PP\n")
+    plain = text.replace("\\", "\\e").replace("-", "\\-")
+    if paragraphs:
+        plain = plain.replace("\n\n", "\n.PP\n")
     lines = ("\\&" + line if line[:1] in (".", "'") and line != ".PP" else line for line in plain.splitlines())
     return "\n".join(lines)
 

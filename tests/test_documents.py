@@ -113,5 +113,5 @@ def test_what_is_generated_is_up_to_date(name: str) -> None:
 def test_the_man_page_uses_the_macros_of_man_pages() -> None:
     lines = (ROOT / "docs" / "man" / "p2pstore.1").read_text("utf-8").splitlines()
     macros = {line.split()[0] for line in lines if line.startswith(".")}
-    assert macros == {'.\\"', ".TH", ".SH", ".SS", ".TP", ".PP", ".B"}
+    assert macros == {'.\\"', ".TH", ".SH", ".SS", ".TP", ".PP", ".B", ".nf", ".fi"}
     assert ".SH SYNOPSIS" in lines

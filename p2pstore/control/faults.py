@@ -377,15 +377,15 @@ _OF_THE_PAST: Final = {
     "no-version": (
         "has no such version",
         "after @ stands a version's number, a date as in 2026-10-01, or the name of a snapshot",
-        "p2pstore history",
+        "p2pstore history PATH",
         exits.NOT_FOUND,
     ),
-    "not-then": ("was not there then", "", "p2pstore history", exits.NOT_FOUND),
-    "removed-then": ("was removed then", "that version has no content", "p2pstore history", exits.NOT_FOUND),
+    "not-then": ("was not there then", "", "p2pstore history PATH", exits.NOT_FOUND),
+    "removed-then": ("was removed then", "that version has no content", "p2pstore history PATH", exits.NOT_FOUND),
     "not-removed": (
         "is there",
         "name the version that shall be the newest: PATH@2, PATH@2026-10-01",
-        "p2pstore history",
+        "p2pstore history PATH",
         exits.USAGE,
     ),
     "no-conflict": ("is in no conflict", "", "p2pstore conflicts", exits.USAGE),
@@ -410,7 +410,7 @@ def _path_fault(code: str, path: bytes) -> Fault:
             return Fault(code, f"{shown_path(path)} cannot be moved into itself", "", (), exits.USAGE)
         case "no-version" | "not-then" | "removed-then" | "not-removed" | "no-conflict":
             what, why, fix, exit_code = _OF_THE_PAST[code]
-            return Fault(code, f"{shown_path(path)} {what}", why, (f"{fix} {shown_path(path)}".strip(),), exit_code)
+            return Fault(code, f"{shown_path(path)} {what}", why, (fix.replace("PATH", shown_path(path)),), exit_code)
     return Fault(code, f"{shown_path(path)}: {code}", "", (), exits.USAGE)
 
 

@@ -40,7 +40,7 @@ def _store(node: Node) -> dict[str, Any]:
             return check("store", "bad", "its disk is away", "connect the disk, then p2pstore down; p2pstore up")
         case StoreState.MENDING:
             return check("store", "warn", "its index is being rebuilt; that ends by itself")
-    return check("store", "warn", f"{usage.state.value}: {what}", "give more: p2pstore set size=SIZE")
+    return check("store", "warn", f"{usage.state.value}: {what}", "p2pstore peers limit SIZE")
 
 
 async def _damaged(node: Node) -> list[dict[str, Any]]:

@@ -84,8 +84,8 @@ class MemberOperations:
             raise _removed(why)
         if me is not None and me.role == "storage":
             what = "this machine stores for the household without being able to read"
-            why = f"{me.name} has the role storage: it has no key for names or contents"
-            fix = ("run this on another machine", f"p2pstore peers role {me.name} member   (on an admin machine)")
+            why = f"{me.name} has the role storage: no key for names or contents, until an admin's machine changes it"
+            fix = ("run this on another machine", f"p2pstore peers role {me.name} member")
             raise Failure(Fault("blind", what, why, fix, exits.NOT_ALLOWED))
 
     # --- facts ----------------------------------------------------------------------------------------------------

@@ -1,15 +1,19 @@
-"""Every verb, with --json: the last line of standard output is one object that its published schema describes."""
+"""Every verb and every part of one, with --json: the last line of standard output is one object that its published
+schema describes."""
 
 from __future__ import annotations
 
 import sys
 import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from p2pstore.cli.main import VERBS
+from p2pstore.cli.main import cli as cli_group
 from simulations.schedule import Plan, Work
 from simulations.swarm import household
 from tests.cli.running_cli import Cli
@@ -38,10 +42,18 @@ CALLS: dict[str, list[str | bytes]] = {
     "history": ["history", ODD_NAME],
     "restore": ["restore", ODD_NAME + b"@1"],
     "diff": ["diff", ODD_NAME + b"@1"],
-    "trash": ["trash", "ls"],
-    "snapshot": ["snapshot", "create", "spring"],
+    "trash": ["trash"],
+    "trash ls": ["trash", "ls", "--all", "-n", "5"],
+    "trash put-back": ["trash", "put-back", ODD_NAME],
+    "snapshot": ["snapshot"],
+    "snapshot create": ["snapshot", "create", "spring"],
+    "snapshot ls": ["snapshot", "ls"],
+    "snapshot rm": ["snapshot", "rm", "spring"],
     "search": ["search", "caf*", "--larger", "1K", "--tag", "tax", "--since", "2026-10-01"],
-    "tag": ["tag", "add", ODD_NAME, "tax"],
+    "tag": ["tag"],
+    "tag add": ["tag", "add", ODD_NAME, "tax"],
+    "tag ls": ["tag", "ls", ODD_NAME],
+    "tag rm": ["tag", "rm", ODD_NAME, "tax"],
     "conflicts": ["conflicts"],
     "resolve": ["resolve", ODD_NAME, "--keep", "this"],
     "log": ["log"],
@@ -67,15 +79,33 @@ CALLS: dict[str, list[str | bytes]] = {
     "help": ["help", "exit-codes"],
     "version": ["version"],
 }
-"""One call for each verb, or part of one. `demo` has no daemon to fake: it starts real ones and is tested as a whole.
-`tui` is a screen and has no result."""
+"""One call for each verb and each part of one."""
+
+ELSEWHERE = {"demo", "tui", "recovery-kit check", "recovery-kit use"}
+"""`tui` is a screen and has no result. The others have no daemon to fake: they start real ones or need a real
+household, and `tests/daemons` holds their results to their schemas."""
 
 DAEMONLESS = {"init", "join", "completion", "help", "recovery-kit print"} | {
     call for call in CALLS if call.startswith("sim ")
 }
 
-WITH_REAL_DAEMONS = {"recovery-kit-check", "recovery-kit-use"}
-"""Schemas to which `tests/daemons` holds results that no fake can make."""
+
+def schema_of(call: str) -> str:
+    """The schema of a part of a verb: its own, or the one that all parts of the verb share."""
+    own = call.replace(" ", "-")
+    return own if (FOLDER / f"{own}.json").exists() else own.partition("-")[0]
+
+
+def parts(command: click.Command, above: click.Context, name: str) -> Iterator[str]:
+    """A command, or what is below it; a group that does something by itself too."""
+    context = click.Context(command, info_name=name, parent=above)
+    if not isinstance(command, click.Group) or command.invoke_without_command:
+        yield context.command_path.removeprefix("p2pstore ")
+    if isinstance(command, click.Group):
+        for part in command.list_commands(context):
+            below = command.get_command(context, part)
+            assert below is not None
+            yield from parts(below, context, part)
 
 
 class FakeSetup(types.ModuleType):
@@ -120,12 +150,12 @@ def files(home: Path) -> dict[str, str]:
     }  # fmt: skip
 
 
-def test_every_verb_is_called_here() -> None:
-    assert {call.split()[0] for call in CALLS} == set(VERBS) - {"demo", "tui"}
+def test_every_verb_and_every_part_of_one_is_called_here() -> None:
+    assert set(parts(cli_group, click.Context(click.Command("")), "p2pstore")) == set(CALLS) | ELSEWHERE
 
 
 def test_every_verb_has_a_published_schema_and_every_schema_a_verb() -> None:
-    schemas = {call.replace(" ", "-") for call in CALLS} | WITH_REAL_DAEMONS | {"error", "progress"}
+    schemas = {schema_of(call) for call in {*CALLS, *ELSEWHERE} - {"tui"}} | {"error", "progress"}
     assert {path.stem for path in FOLDER.glob("*.json")} == schemas
 
 
@@ -146,7 +176,7 @@ def test_the_last_line_is_a_result_that_the_schema_describes(
         with serving(daemon.handlers(), home):
             ran = cli("--home", str(home), *arguments, "--json")
     assert ran.code == 0, ran
-    assert problems(ran.last, load(verb.replace(" ", "-"))) == []
+    assert problems(ran.last, load(schema_of(verb))) == []
     assert [line["type"] for line in ran.lines].count("result") == 1
 
 
@@ -155,7 +185,8 @@ def test_the_last_line_is_an_error_when_the_daemon_refuses(
     verb: str, home: Path, cli: Cli, files: dict[str, str]
 ) -> None:
     arguments = [files.get(argument, argument) if isinstance(argument, str) else argument for argument in CALLS[verb]]
-    with serving({verb.replace(" ", "."): failing("busy", 11)}, home):
+    refused = {op: failing("busy", 11) for op in (verb.replace(" ", "."), verb.partition(" ")[0])}
+    with serving(refused, home):
         ran = cli("--json", "--home", str(home), *arguments)
     assert ran.code == 11
     assert problems(ran.last, load("error")) == []

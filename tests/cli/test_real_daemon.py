@@ -11,6 +11,8 @@ import pytest
 from p2pstore.control import exits
 from tests.cli.running_cli import Cli, Ran
 from tests.cli.schema import load, problems
+from tests.cli.test_contract import CALLS, ELSEWHERE, schema_of
+from tests.daemons.families import wait_until
 
 pytestmark = pytest.mark.daemons
 
@@ -28,11 +30,16 @@ def test_every_verb_of_a_household_of_two(homes: tuple[Path, Path], cli: Cli) ->
     first, second = homes
     root = first.parent
     odd = b"/files/caf\xe9\n"
+    called: set[str] = set()
 
     def run(home: Path, verb: str, *arguments: str | bytes, stdin: bytes = b"", code: int = 0) -> Ran:
         ran = cli("--json", verb, *arguments, "--home", str(home), stdin=stdin)
         assert ran.code == code, ran
-        assert problems(ran.last, load("error" if ran.last["type"] == "error" else verb)) == []
+        words = [word for word in (verb, *arguments) if isinstance(word, str)]
+        call = " ".join(words[: 2 if " ".join(words[:2]) in {*CALLS, *ELSEWHERE} else 1])
+        if ran.last["type"] == "result":
+            called.add(call)
+        assert problems(ran.last, load("error" if ran.last["type"] == "error" else schema_of(call))) == []
         return ran
 
     run(first, "init", "--name", "nas", "--site", "home", "--size", "1G", "--kit-file", str(root / "kit"))
@@ -68,5 +75,42 @@ def test_every_verb_of_a_household_of_two(homes: tuple[Path, Path], cli: Cli) ->
     run(first, "put", str(root / "missing"), "/m", code=exits.NOT_FOUND)
     run(first, "cat", "/files", code=exits.USAGE)
     assert run(first, "version").last["daemon"]["version"]
+
+    run(first, "snapshot", "create", "then")
+    assert [one["name"] for one in run(first, "snapshot").last["snapshots"]] == ["then"]
+    (root / "files" / "large").write_bytes(b"small now")
+    run(first, "put", str(root / "files" / "large"), "/files/large")
+    assert run(first, "history", "/files/large").last["total"] == 2
+    assert run(first, "diff", "/files/large@then", "/files/large").last["differs"]
+    assert run(first, "restore", "/files/large@then").last["entries"] == 1
+    assert {one["path"] for one in run(first, "trash").last["entries"]} == {"/a"}
+    assert run(first, "trash", "ls", "--all").last["entries"]
+    assert run(first, "trash", "put-back", "/a").last["entries"] == 3
+    run(first, "tag", "add", odd, "tax")
+    assert run(first, "tag", "ls", odd).last["tags"] == [{"word": "tax", "count": 1}]
+    assert run(first, "search", "caf*", "--tag", "tax").last["entries"][0]["path_hex"] == odd.hex()
+    assert run(first, "tag", "rm", odd, "tax").last["tags"] == run(first, "tag").last["tags"] == []
+    run(first, "snapshot", "rm", "then")
+    assert run(first, "snapshot", "ls").last["snapshots"] == []
+    assert run(first, "conflicts").last["conflicts"] == []
+    run(first, "resolve", "/files/large", "--keep", "this", code=exits.USAGE)
+    assert run(first, "log").last["commits"]
+    wait_until(lambda: cli("repair", "--home", str(first)).code == 0, "nothing is due")
+    run(first, "repair")
+    assert run(first, "scrub", "--now").last["exit"] == 0
+    assert run(first, "test-restore", "--files", "3").last["failed"] == []
+    run(first, "peers", "can-leave", "attic", code=exits.REFUSED)
+    run(first, "peers", "rename", "attic", "loft")
+    run(first, "peers", "site", "loft", "cabin")
+    run(first, "peers", "limit", "2G")
+    run(first, "peers", "role", "loft", "storage", "--yes")
+    assert run(first, "peers", "revoke", "loft", "--yes").last["removed"] is True
+    run(first, "peers", "forget", "loft", "--yes", code=exits.NOT_FOUND)
+    run(first, "help")
+    run(first, "completion", "zsh")
+    run(first, "recovery-kit", "print", "--words-file", str(root / "kit"))
+    run(first, "recovery-kit", "check", "--words-file", str(root / "kit"))
     assert run(first, "down").last["clean"] is True
     run(first, "status", code=exits.NOT_RUNNING)
+    not_called = {call for call in CALLS if call not in called and not call.startswith("sim ")}
+    assert not_called == {"resolve", "peers forget"}

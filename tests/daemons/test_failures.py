@@ -15,6 +15,7 @@ import pytest
 
 from p2pstore.cli.demo import Machine, household
 from p2pstore.control.listening import remove_left_socket
+from tests.cli.schema import load, problems
 from tests.daemons.conftest import p2p
 
 pytestmark = pytest.mark.daemons
@@ -238,6 +239,7 @@ def test_the_demo_ends_well_and_leaves_nothing(folder: Path) -> None:
     demo = p2p(folder, "demo", str(source), "--json", env=env)
     assert demo.code == 0, demo.err
     assert demo.json["files"] == 12
+    assert problems(demo.json, load("demo")) == []
     assert os.listdir(folder / "tmp") == []
 
 
@@ -248,5 +250,6 @@ def test_the_demo_names_what_cannot_be_read_when_more_fails_than_was_promised(fo
         (source / f"{number}.bin").write_bytes(content(1_500_000, seed=number))
     demo = p2p(folder, "demo", str(source), "--kill", "3", "--json", env={"TMPDIR": str(folder)})
     assert demo.code == 7, demo.err
+    assert problems(demo.json, load("demo")) == []
     assert demo.json["unreadable"]
     assert demo.json["files"] + len(demo.json["unreadable"]) == 12

@@ -253,7 +253,8 @@ class FilesPane(Pane):
         """The command that fetches what is chosen."""
         chosen = self.listing.chosen()
         if chosen:
-            self.home.copy(" ".join(["p2pstore get -r", *(shlex.quote(os.fsdecode(path)) for path in chosen), "."]))
+            paths = " ".join(shlex.quote(os.fsdecode(path)) for path in chosen)
+            self.home.copy(f"p2pstore get -r {paths} .")
 
     def action_get(self) -> None:
         """Fetch to this machine."""

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from p2pstore.cli.session import Session
+from p2pstore.cli.topics import TOPICS
 from p2pstore.cli.verb import Verb
 from p2pstore.control import exits
 from p2pstore.errors import P2PStoreError
@@ -56,44 +57,71 @@ def completion(ctx: click.Context, shell: str) -> int:
     return exits.DONE
 
 
+EXIT_CODES = "exit-codes"
+
+
+class TopicName(click.ParamType[str]):
+    """A verb, a part of one, or a topic."""
+
+    name = "topic"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002
+        """As it is: a verb may have any number of parts."""
+        return str(value)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:  # noqa: ARG002
+        """Topics, then verbs."""
+        from click.shell_completion import CompletionItem
+
+        from p2pstore.cli.main import VERBS
+
+        known = {EXIT_CODES: "what p2pstore ends with"} | {name: topic.summary for name, topic in TOPICS.items()}
+        known |= {name: entry.summary for name, entry in VERBS.items()}
+        return [CompletionItem(name, help=text) for name, text in known.items() if name.startswith(incomplete)]
+
+
 @click.command("help", cls=Verb)
-@click.argument("topic", required=False)
+@click.argument("topic", nargs=-1, metavar="[VERB|TOPIC]", type=TopicName())
 @click.pass_context
-def help_(ctx: click.Context, topic: str | None) -> int:
+def help_(ctx: click.Context, topic: tuple[str, ...]) -> int:
     """Explain a verb or a topic.
 
-    Topics: exit-codes, paths.
+    Topics: exit-codes, paths, versions, verdict, promise, machines, kit, scripts, trouble. Parts of verbs are explained
+    too: p2pstore help peers revoke.
     """
     session = ctx.find_object(Session)
     assert session is not None
-    root = ctx.find_root()
-    group = root.command
-    assert isinstance(group, click.Group)
-    if topic is None:
-        session.show({"topic": "p2pstore", "text": root.get_help()}, [root.get_help()])
-    elif topic == "exit-codes":
+    name = " ".join(topic)
+    if name == EXIT_CODES:
         table = [{"exit": code, "meaning": meaning} for code, meaning in exits.MEANINGS.items()]
-        session.show({"topic": topic, "exits": table}, [f"{row['exit']:>3}  {row['meaning']}" for row in table])
-    elif topic == "paths":
-        session.show({"topic": topic, "text": PATHS_TOPIC}, [PATHS_TOPIC])
-    elif (command := group.get_command(root, topic)) is not None:
-        explained = command.get_help(click.Context(command, info_name=topic, parent=root))
-        session.show({"topic": topic, "text": explained}, [explained])
+        session.show({"topic": name, "exits": table}, [f"{row['exit']:>3}  {row['meaning']}" for row in table])
+        return exits.DONE
+    if not topic:
+        explained = f"{ctx.find_root().get_help()}\n\n{_topics()}"
+    elif name in TOPICS:
+        explained = TOPICS[name].text
     else:
-        raise click.UsageError(f"no verb or topic {topic!r}; topics are exit-codes and paths")
+        explained = _help_of(ctx.find_root(), topic)
+    session.show({"topic": name or "p2pstore", "text": explained}, [explained])
     return exits.DONE
 
 
-PATHS_TOPIC = """\
-Paths in the store begin with / or with p2p:/. Both mean the same:
-  p2pstore ls /Photos
-  p2pstore get p2p:/Photos/x.jpg .
+def _topics() -> str:
+    summaries = {EXIT_CODES: "what p2pstore ends with"} | {name: topic.summary for name, topic in TOPICS.items()}
+    lines = [f"  {name:<12}  {summary}" for name, summary in summaries.items()]
+    return "\n".join(["Topics (p2pstore help TOPIC):", *lines])
 
-Where things land follows cp: into the destination if it is a folder, under the destination's name otherwise. Several
-sources, or a slash at the end, need a folder. "DIR/." means the contents of DIR.
 
-A name may hold any byte but zero and "/". On a terminal, control characters and bytes that are not UTF-8 are shown as
-escapes, and a backslash is doubled. With --json, a name that is not UTF-8 comes with its exact bytes in name_hex."""
+def _help_of(root: click.Context, words: tuple[str, ...]) -> str:
+    """The help page of a verb, or of a part of one."""
+    command, context = root.command, root
+    for word in words:
+        inner = command.get_command(context, word) if isinstance(command, click.Group) else None
+        if inner is None:
+            known = ", ".join([EXIT_CODES, *TOPICS])
+            raise click.UsageError(f"no verb or topic {' '.join(words)!r}; topics are {known}")
+        command, context = inner, click.Context(inner, info_name=word, parent=context)
+    return command.get_help(context)
 
 
 @click.command(cls=Verb)
