@@ -302,6 +302,18 @@ DROPS_REMEMBERED_MIN: Final = 10_000
 CLOCK_SKEW_SHOWN_S: Final = 300.0
 """A peer whose clock is further off than this is shown; nothing is refused for it."""
 
+# --- history ------------------------------------------------------------------------------------------------------
+
+HISTORY_DAYS: Final = 30
+"""How long superseded and removed versions are kept where nobody said anything else: a month is how long a mistake in
+a family's files takes to be noticed, and what most services with a trash do."""
+
+HISTORY_DAYS_MAX: Final = 36_500
+"""The longest that can be said in days: a hundred years; beyond it there is `forever`."""
+
+HISTORY_FLOOR_DAYS: Final = 14
+"""A quota never drops a version younger than this: a fortnight's holiday must not be too late to undo damage."""
+
 # --- local API ----------------------------------------------------------------------------------------------------
 
 CONTROL_API_PIECE_BYTES: Final = 256 * KIB

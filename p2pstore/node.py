@@ -34,12 +34,14 @@ from p2pstore.seams.disk import Disk
 from p2pstore.seams.local_files import LocalFiles
 from p2pstore.seams.network import Listen, Message, PeerNetwork
 from p2pstore.seams.workers import Workers
+from p2pstore.services import history_keeper as history_service
 from p2pstore.services import liveness as liveness_service
 from p2pstore.services import shards as shard_service
 from p2pstore.services.budget import ByteBudget
 from p2pstore.services.catalog import Catalog, Nearby, Receipts
 from p2pstore.services.download import Downloader
 from p2pstore.services.exporter import Exporter
+from p2pstore.services.history_keeper import HistoryKeeper
 from p2pstore.services.importer import Importer
 from p2pstore.services.liveness import Condition, Liveness, condition_of
 from p2pstore.services.membership import Membership
@@ -268,6 +270,13 @@ class Node:
         self.scrubber = Scrubber(
             store=store, ledger=ledger, clock=seams.clock, damage_found=self.mender.hurry
         )
+        self.history_keeper = HistoryKeeper(
+            ledger=ledger,
+            network=self.network,
+            clock=seams.clock,
+            others=membership.others,
+            answering=self.liveness.answering,
+        )
         self.outlooks = Outlooks(
             membership=membership,
             ledger=ledger,
@@ -379,6 +388,7 @@ class Node:
                     self.repairer.run,
                     self.scrubber.run,
                     self.restore_drill.run,
+                    self.history_keeper.run,
                     self._follow_roster,
                 ):
                     nursery.start_soon(service)
@@ -397,6 +407,8 @@ class Node:
             return await self.shard_server.handle(message)
         if message.kind in liveness_service.KINDS:
             return await self.liveness.handle(peer, message)
+        if message.kind in history_service.KINDS:
+            return await self.history_keeper.handle()
         reply = await self.metadata_sync.handle(peer, message)
         if reply is None:
             raise Refused("unknown-kind", message.kind)

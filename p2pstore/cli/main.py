@@ -43,6 +43,7 @@ VERBS: Final = {
     "diff": VerbEntry("history", "Show what differs between two states", "History"),
     "trash": VerbEntry("history", "What was removed, and how to put it back", "History"),
     "snapshot": VerbEntry("history", "Names for moments: PATH@NAME is how it was", "History"),
+    "retention": VerbEntry("retention", "How long history and trash are kept", "History"),
     "search": VerbEntry("search", "Find files and folders by name, tag, size or time", "History"),
     "tag": VerbEntry("search", "Words on files and folders", "History"),
     "conflicts": VerbEntry("search", "List files that were changed in two places at once", "History"),

@@ -36,7 +36,7 @@ COULD_READ: Final = "everything that was stored until now; nothing that is store
 TREE_OPS: Final = frozenset(
     {
         "get", "cat", "ls", "tree", "where", "page", "health", "search", "conflicts", "log", "history", "diff", "trash",
-        "snapshot", "stat", "read",
+        "snapshot", "retention", "stat", "read",
     }
 )  # fmt: skip
 """Operations that show names or contents."""

@@ -21,9 +21,11 @@ from p2pstore.ledger.drafts import (
     Remove,
     RemoveEntry,
     RemoveSnapshot,
+    SetRetention,
     SetTag,
 )
 from p2pstore.ledger.marks import live_snapshots, live_tag_dots
+from p2pstore.ledger.retention import live_rules
 from p2pstore.ledger.tree_index import TreeIndex
 from p2pstore.ledger.tree_view import TreeView
 from p2pstore.ledger.writers import Writers
@@ -104,6 +106,11 @@ class Drafting:
                 return Outcome(None, self._append(Snapshot(self._rng.randbytes(16), name, self._cut()), ()))
             case RemoveSnapshot(name):
                 return self._remove_snapshot(name)
+            case SetRetention(rule):
+                said = live_rules(self._database, self._writers, rule.entry)
+                if rule == said.rule if said is not None else rule.days is None:
+                    return Outcome(rule.entry, None)
+                return Outcome(rule.entry, self._append(rule, () if said is None else said.dots))
             case ManifestPage():
                 known = "SELECT 1 FROM manifest_pages WHERE manifest = ? AND page = ?"
                 if self._database.execute(known, (draft.manifest, draft.page)):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from p2pstore.ids import Dot, EntryId
 from p2pstore.metadata.operations import ManifestPage, StripeStatement
+from p2pstore.metadata.retention import Retention
 from p2pstore.metadata.version import Content, Kind, Version
 
 Path = tuple[bytes, ...]
@@ -148,6 +149,17 @@ class RemoveSnapshot:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class SetRetention:
+    """Say how long history is kept in a folder and below it, or take that back.
+
+    Attributes:
+        rule: what counts from now on.
+    """
+
+    rule: Retention
+
+
 Draft = (
     Put
     | MakeFolder
@@ -158,6 +170,7 @@ Draft = (
     | SetTag
     | MakeSnapshot
     | RemoveSnapshot
+    | SetRetention
     | ManifestPage
     | StripeStatement
 )

@@ -211,7 +211,7 @@ class HistoryView:
             " JOIN writers w ON w.slot = v.slot"
             " LEFT JOIN entries p ON p.entry = e.parent AND p.alive = 0 AND p.shown = 0"
             " LEFT JOIN writers pw ON pw.slot = p.slot"
-            " WHERE e.alive = 0 AND e.shown = 0 AND (e.hlc, e.entry) < (?, ?)"
+            " WHERE e.alive = 0 AND e.shown = 0 AND v.deleted = 1 AND (e.hlc, e.entry) < (?, ?)"
             " ORDER BY e.hlc DESC, e.entry DESC LIMIT ?",
             (hlc, entry, _SCANNED_MAX),
         )
@@ -232,7 +232,8 @@ class HistoryView:
     def tombstone(self, entry: EntryId) -> Held | None:
         """The winner of an entry that was removed; None for what is alive or unknown."""
         rows = self._database.execute(
-            f"SELECT {COLUMNS} FROM entries e JOIN versions v ON v.id = e.version WHERE e.entry = ? AND e.alive = 0",
+            f"SELECT {COLUMNS} FROM entries e JOIN versions v ON v.id = e.version WHERE e.entry = ? AND e.alive = 0"
+            " AND v.deleted = 1",
             (entry,),
         )
         return self._view.held(rows[0]) if rows else None
@@ -246,7 +247,7 @@ class HistoryView:
             f"SELECT {COLUMNS}, e.shown, e.name, e.entry FROM entries e INDEXED BY entries_by_place"
             " CROSS JOIN versions v ON v.id = e.version CROSS JOIN writers w ON w.slot = v.slot"
             " WHERE e.parent = ? AND (e.shown, e.name, e.entry) > (?, ?, ?)"
-            " AND e.alive = 0 AND e.hlc <= ? AND e.hlc >= ? AND w.author = ?"
+            " AND e.alive = 0 AND v.deleted = 1 AND e.hlc <= ? AND e.hlc >= ? AND w.author = ?"
             " ORDER BY e.shown, e.name, e.entry LIMIT ?",
             (
                 folder.version.entry,

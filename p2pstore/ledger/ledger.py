@@ -18,7 +18,8 @@ from p2pstore.ledger.drafts import Committed, Draft, Path, Remove, RemoveEntry
 from p2pstore.ledger.holdings import Holding
 from p2pstore.ledger.life import Life, write_life
 from p2pstore.ledger.opening import open_or_set_aside, take_up_life
-from p2pstore.ledger.questions import Questions
+from p2pstore.ledger.questions import LIST_PAGE, Questions
+from p2pstore.ledger.retention import Position, Swept
 from p2pstore.ledger.store import Applied, CurrentKeys, KeysOf, Result, Store
 from p2pstore.limits import (
     COMMIT_COALESCE_S,
@@ -387,6 +388,27 @@ class Ledger(Questions):
     async def rebuild_index(self) -> None:
         """Make everything that follows from the commits anew: after doubt about it, never in the normal course."""
         await self._submit(self._store.rebuild, LEDGER_BATCH_OPERATIONS, lambda _: Change(remote=True, folders=None))
+
+    # --- forgetting -----------------------------------------------------------------------------------------------
+
+    async def drop_history(self, now_ms: int, *, trash: bool, after: Position | None, limit: int = LIST_PAGE) -> Swept:
+        """Drop what the rules no longer keep of a page of the history, or of the trash.
+
+        Args:
+            now_ms: the time to go by.
+            trash: which of the two.
+            after: where the page begins.
+            limit: how much is looked at.
+        """
+        return await self._submit(
+            lambda: self._store.drop_history(now_ms, trash=trash, after=after, limit=limit), limit, lambda _: Change()
+        )
+
+    async def drop_beyond_quota(self, now_ms: int, limit: int = LIST_PAGE) -> int:
+        """Drop history beyond the quota; how much of it. Call it again until that is nothing."""
+        return await self._submit(
+            lambda: self._store.drop_beyond_quota(now_ms, limit), limit, lambda _: Change()
+        )
 
     # --- the log --------------------------------------------------------------------------------------------------
 

@@ -10,21 +10,23 @@ import trio
 
 from p2pstore.errors import PathFault
 from p2pstore.ids import ChunkId, EncodingId, EntryId, ManifestId, PeerId
-from p2pstore.ledger import holdings, marks
+from p2pstore.ledger import holdings, marks, references, retention
 from p2pstore.ledger.conflicts import Conflict, ConflictPage, Place
 from p2pstore.ledger.drafts import Path
 from p2pstore.ledger.history import Numbered, Position, TrashPage
 from p2pstore.ledger.holdings import Holder, StorePosition
 from p2pstore.ledger.log import Chain, LogEntry
 from p2pstore.ledger.marks import MadeSnapshot
+from p2pstore.ledger.retention import HistorySize
 from p2pstore.ledger.search import Hits, Query
 from p2pstore.ledger.store import Fork, Store
 from p2pstore.ledger.tree_view import Listing, Past
 from p2pstore.metadata.clock import hlc_at, hlc_at_end_of
 from p2pstore.metadata.operations import StripeStatement
+from p2pstore.metadata.retention import Retention
 from p2pstore.metadata.tree import Item
 from p2pstore.metadata.vector import Vector
-from p2pstore.metadata.version import Held, Kind
+from p2pstore.metadata.version import Held, Kind, ManifestRef
 from p2pstore.seams.workers import Workers
 
 LIST_PAGE: Final = 1000
@@ -282,6 +284,31 @@ class Questions:
     async def all_tags(self) -> list[tuple[str, int]]:
         """Every tag in use, and on how many entries."""
         return await self._read(marks.all_tags, self._store.database)
+
+    # --- what history is kept -----------------------------------------------------------------------------------------
+
+    async def retention_rules(self) -> list[tuple[Path, Retention]]:
+        """Every rule in force and where it is, sorted by path; a file's or folder's that is not shown any more too."""
+
+        def work() -> list[tuple[Path, Retention]]:
+            rules = retention.all_rules(self._store.database)
+            return sorted((self._store.past.place_of(entry), rule) for entry, rule in rules.items())
+
+        return await self._read(work)
+
+    async def history_size(self) -> HistorySize:
+        """How much lies in the history and the trash."""
+        return await self._read(retention.history_size, self._store.database)
+
+    async def referenced_manifests(
+        self, *, after: ManifestId | None = None, limit: int = LIST_PAGE
+    ) -> list[ManifestRef]:
+        """A page of what the tree, the history, the trash and the snapshots of this machine refer to, sorted."""
+        return await self._read(references.referenced_manifests, self._store.database, after, limit)
+
+    async def are_referenced(self, manifests: Sequence[ManifestId]) -> frozenset[ManifestId]:
+        """Those of `manifests` that the tree, the history, the trash or a snapshot refers to."""
+        return await self._read(references.are_referenced, self._store.database, manifests)
 
     # --- manifests, stripes, inventories --------------------------------------------------------------------------
 

@@ -78,14 +78,28 @@ _TABLES_2: Final = (
     "CREATE INDEX versions_by_mtime ON versions(mtime_ns) WHERE live = 1",
 )
 
-_MIGRATIONS: Final = (_TABLES_1, _TABLES_2)
+_TABLES_3: Final = (
+    # How long history is kept, and what of it is due: `ended` is the clock of the first operation that superseded a
+    # version, NULL while none has. `deleted` is 2 in a tombstone whose time in the trash is over.
+    """CREATE TABLE retentions(slot INTEGER NOT NULL, sequence INTEGER NOT NULL, live INTEGER NOT NULL,
+        entry BLOB NOT NULL, days INTEGER NOT NULL, quota INTEGER, PRIMARY KEY(slot, sequence)) WITHOUT ROWID""",
+    "ALTER TABLE versions ADD COLUMN ended INTEGER",
+    """UPDATE versions SET ended = coalesce((SELECT min(b.hlc) FROM replaced r JOIN versions b ON b.slot = r.by_slot
+        AND b.sequence = r.by_sequence WHERE r.slot = versions.slot AND r.sequence = versions.sequence), hlc)
+        WHERE live = 0""",
+    "CREATE INDEX versions_ended ON versions(ended, id) WHERE ended IS NOT NULL",
+    # Which contents are referred to: manifests only, [1, manifest, generation] in msgpack.
+    "CREATE INDEX versions_by_manifest ON versions(content) WHERE content > x'9301' AND content < x'9302'",
+)
+
+_MIGRATIONS: Final = (_TABLES_1, _TABLES_2, _TABLES_3)
 """Statements that lead from schema version N to N + 1. Numbers are for ever: never edited, only added to."""
 
 SCHEMA_VERSION: Final = len(_MIGRATIONS)
 
 _DERIVED: Final = (
     "versions", "entries", "misplaced", "foretold", "manifest_pages", "stripes", "unopened", "replaced", "tags",
-    "snapshots",
+    "snapshots", "retentions",
 )  # fmt: skip
 """Tables that commits can be replayed into, beside `names`."""
 

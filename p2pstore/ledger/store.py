@@ -19,6 +19,7 @@ from p2pstore.ledger.drafts import Committed, Draft
 from p2pstore.ledger.history import HistoryView
 from p2pstore.ledger.log import LogView
 from p2pstore.ledger.past_view import PastView
+from p2pstore.ledger.retention import Position, Sweep, Swept
 from p2pstore.ledger.search import Search
 from p2pstore.ledger.tree_index import TreeIndex
 from p2pstore.ledger.tree_view import TreeView
@@ -39,6 +40,7 @@ from p2pstore.metadata.operations import (
     open_operation,
     seal_operation,
 )
+from p2pstore.metadata.retention import Retention
 from p2pstore.metadata.tree import PeerName
 from p2pstore.metadata.vector import Vector, Writer
 from p2pstore.metadata.version import Version
@@ -447,7 +449,7 @@ class Store:
         match body:
             case Version():
                 self.index.add(slot, sequence, hlc, body, superseded)
-            case Tag() | Snapshot():
+            case Tag() | Snapshot() | Retention():
                 self.index.mark(slot, sequence, hlc, body, superseded)
             case ManifestPage():
                 self.database.execute(
@@ -500,6 +502,19 @@ class Store:
             for number, slot, raw in rows:
                 self._index_operations(number, decode_commit(raw), slot, sealed=True, clear=True)
                 last = number
+
+    # --- forgetting -----------------------------------------------------------------------------------------------
+
+    def drop_history(self, now_ms: int, *, trash: bool, after: Position | None, limit: int) -> Swept:
+        """Drop what is due of a page of history, or of the trash; a job for `perform`."""
+        self.index.write_names()
+        sweep = Sweep(self.database, self.writers, now_ms)
+        return sweep.trash(after, limit) if trash else sweep.versions(after, limit)
+
+    def drop_beyond_quota(self, now_ms: int, limit: int) -> int:
+        """Drop history beyond the quota; a job for `perform`."""
+        self.index.write_names()
+        return Sweep(self.database, self.writers, now_ms).over_quota(limit)
 
     # --- reading --------------------------------------------------------------------------------------------------
 

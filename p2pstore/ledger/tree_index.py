@@ -9,6 +9,7 @@ from p2pstore.ids import ROOT_ENTRY, Dot, EntryId
 from p2pstore.ledger.writers import Writers
 from p2pstore.metadata.marks import Mark, Tag
 from p2pstore.metadata.name_match import indexed
+from p2pstore.metadata.retention import Retention
 from p2pstore.metadata.tree import Node, Rank, place
 from p2pstore.metadata.vector import writer_of
 from p2pstore.metadata.version import RECOVERED_ENTRY, Kind, Version, content_fields
@@ -55,12 +56,12 @@ class TreeIndex:
         """A version and what it supersedes, in whatever order operations arrive; once each."""
         touched = {version.entry}
         for dot in superseded:
-            touched.update(self._bury(dot, slot, sequence))
+            touched.update(self._bury(dot, slot, sequence, hlc))
         live = not self._is_foretold(slot, sequence)
         content = content_fields(version.content)
         [(number,)] = self._database.execute(
             "INSERT INTO versions(slot, sequence, hlc, live, entry, parent, name, kind, content, size, mtime_ns, mode,"
-            " deleted, former) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+            " deleted, former, ended) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
             (
                 slot,
                 sequence,
@@ -76,6 +77,7 @@ class TreeIndex:
                 version.mode,
                 version.deleted,
                 version.former_parent,
+                None if live else self._ended(slot, sequence, hlc),
             ),
         )
         self._names.append((number, indexed(version.name)))
@@ -117,8 +119,10 @@ class TreeIndex:
         self.changed_folders.add(version.parent)
         return True
 
-    def mark(self, slot: int, sequence: int, hlc: int, mark: Mark, superseded: Iterable[Dot]) -> None:
-        """A tag or snapshot, or the end of those in `superseded`; in whatever order operations arrive, once each."""
+    def mark(
+        self, slot: int, sequence: int, hlc: int, mark: Mark | Retention, superseded: Iterable[Dot]
+    ) -> None:
+        """A tag, snapshot or rule, or the end of those in `superseded`; in whatever order they arrive, once each."""
         for dot in superseded:
             self._end_mark(dot)
         live = not self._is_foretold(-slot, sequence)
@@ -126,6 +130,12 @@ class TreeIndex:
             if mark.present:
                 self._database.execute(
                     "INSERT OR IGNORE INTO tags VALUES(?, ?, ?, ?, ?)", (slot, sequence, live, mark.entry, mark.word)
+                )
+        elif isinstance(mark, Retention):
+            if mark.days is not None:
+                self._database.execute(
+                    "INSERT OR IGNORE INTO retentions VALUES(?, ?, ?, ?, ?, ?)",
+                    (slot, sequence, live, mark.entry, mark.days, mark.quota_bytes),
                 )
         elif mark.cut is not None:
             self._database.execute(
@@ -135,7 +145,7 @@ class TreeIndex:
 
     def _end_mark(self, dot: Dot) -> None:
         slot = self._writers.ensure(writer_of(dot)).slot
-        for table in ("tags", "snapshots"):
+        for table in ("tags", "snapshots", "retentions"):
             ended = f"UPDATE {table} SET live = 0 WHERE slot = ? AND sequence = ? RETURNING slot"  # noqa: S608
             if self._database.execute(ended, (slot, dot.sequence)):
                 return
@@ -151,18 +161,29 @@ class TreeIndex:
         self._has_foretold = True
         self._database.execute("INSERT OR IGNORE INTO foretold VALUES(?, ?)", (slot, sequence))
 
-    def _bury(self, dot: Dot, by_slot: int, by_sequence: int) -> list[EntryId]:
+    def _bury(self, dot: Dot, by_slot: int, by_sequence: int, hlc: int) -> list[EntryId]:
         """Entries that lose a version; a dot that is not here yet is remembered."""
         slot = self._writers.ensure(writer_of(dot)).slot
         self._database.execute(
             "INSERT OR IGNORE INTO replaced VALUES(?, ?, ?, ?)", (slot, dot.sequence, by_slot, by_sequence)
         )
         rows = self._database.execute(
-            "UPDATE versions SET live = 0 WHERE slot = ? AND sequence = ? RETURNING entry", (slot, dot.sequence)
+            "UPDATE versions SET live = 0, ended = min(coalesce(ended, ?), ?) WHERE slot = ? AND sequence = ?"
+            " RETURNING entry",
+            (hlc, hlc, slot, dot.sequence),
         )
         if not rows:
             self._foretell(slot, dot.sequence)
         return [EntryId(entry) for (entry,) in rows]
+
+    def _ended(self, slot: int, sequence: int, hlc: int) -> int:
+        """When what came after its successor was superseded."""
+        [(ended,)] = self._database.execute(
+            "SELECT min(v.hlc) FROM replaced r JOIN versions v ON v.slot = r.by_slot AND v.sequence = r.by_sequence"
+            " WHERE r.slot = ? AND r.sequence = ?",
+            (slot, sequence),
+        )
+        return hlc if ended is None else max(hlc, int(ended))
 
     # --- one entry ------------------------------------------------------------------------------------------------
 

@@ -232,7 +232,7 @@ class TreeView:
         hlc, entry = before or (2**63 - 1, EntryId(b"\xff" * 16))
         rows = self._database.execute(
             f"SELECT {COLUMNS} FROM entries e JOIN versions v ON v.id = e.version WHERE e.alive = 0 AND e.shown = 0"
-            " AND (e.hlc, e.entry) < (?, ?) ORDER BY e.hlc DESC, e.entry DESC LIMIT ?",
+            " AND v.deleted = 1 AND (e.hlc, e.entry) < (?, ?) ORDER BY e.hlc DESC, e.entry DESC LIMIT ?",
             (hlc, entry, limit),
         )
         return [self.held(row) for row in rows]

@@ -39,6 +39,7 @@ from p2pstore.limits import (
     SHARD_LENGTH_STEP,
 )
 from p2pstore.metadata.marks import Mark, Snapshot, Tag, mark_fields, snapshot_from_fields, tag_from_fields
+from p2pstore.metadata.retention import Retention, retention_fields, retention_from_fields
 from p2pstore.metadata.vector import SEQUENCE_MAX, Writer, writer_of
 from p2pstore.metadata.version import Version, version_fields, version_from_fields
 from p2pstore.packing import Buffer, Fields, pack, unpack
@@ -110,7 +111,7 @@ class StripeStatement:
     promise: str
 
 
-SealedBody = Version | ManifestPage | Mark
+SealedBody = Version | ManifestPage | Mark | Retention
 """What is sealed: for members only."""
 
 Body = SealedBody | StripeStatement
@@ -130,6 +131,7 @@ class BodyKind(IntEnum):
     MANIFEST_PAGE = 2
     TAG = 3
     SNAPSHOT = 4
+    RETENTION = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +185,8 @@ def _body_fields(body: SealedBody) -> tuple[bytes, list[Any]]:
             return b"entry" + body.entry, [int(BodyKind.TAG), *mark_fields(body)]
         case Snapshot():
             return b"snapshot" + body.id, [int(BodyKind.SNAPSHOT), *mark_fields(body)]
+        case Retention():
+            return b"entry" + body.entry, [int(BodyKind.RETENTION), *retention_fields(body)]
 
 
 def _superseded_fields(superseded: Sequence[Dot], writer: Writer) -> list[Any]:
@@ -319,6 +323,8 @@ def open_operation(operation: SealedOperation, dot: Dot, keys: MetadataKeys) -> 
             body = tag_from_fields(fields)
         case BodyKind.SNAPSHOT:
             body = snapshot_from_fields(fields)
+        case BodyKind.RETENTION:
+            body = retention_from_fields(fields)
         case _:
             return None
     fields.end()

@@ -76,6 +76,12 @@ def test_every_verb_of_a_household_of_two(homes: tuple[Path, Path], cli: Cli) ->
     run(first, "cat", "/files", code=exits.USAGE)
     assert run(first, "version").last["daemon"]["version"]
 
+    run(first, "retention", "set", "/", "90d")
+    run(first, "retention", "quota", "20G")
+    kept = run(first, "retention").last
+    assert (kept["rules"], kept["quota_bytes"]) == ([{"path": "/", "days": 90}], 20 * 10**9)
+    run(first, "retention", "rm", "/")
+    assert run(first, "retention", "ls").last["default_days"] == 30
     run(first, "snapshot", "create", "then")
     assert [one["name"] for one in run(first, "snapshot").last["snapshots"]] == ["then"]
     (root / "files" / "large").write_bytes(b"small now")

@@ -16,7 +16,8 @@ class FakeHistory:
     def handlers(self) -> dict[str, Op]:
         """All operations."""
         names = (
-            "history", "restore", "diff", "trash", "snapshot", "search", "tag", "conflicts", "resolve", "log",
+            "history", "restore", "diff", "trash", "snapshot", "retention", "search", "tag", "conflicts",
+            "resolve", "log",
         )  # fmt: skip
         return {name: getattr(self, f"op_{name}") for name in names}
 
@@ -78,6 +79,15 @@ class FakeHistory:
         commit = {"when_ms": 1_700_000_000_000, "machine": "nas", "hash": "ef" * 32, "operations": 7}
         await call.emit({"commits": [{**commit, "deeds": deeds}, {**commit, "deeds": []}]})
         return {"commits": 2, "more": False}
+
+    async def op_retention(self, call: Call) -> Any:
+        return {
+            "rules": [{"path": b"/", "days": 30}, {"path": PATH, "days": 0}],
+            "default_days": 30,
+            "quota_bytes": 10**9,
+            "history": {"versions": 12, "removed": 3, "bytes": 4096},
+            "floor_days": 14,
+        }
 
     async def op_snapshot(self, call: Call) -> Any:
         return {"snapshots": [{"name": "spring", "when_ms": 1_700_000_000_000, "machine": "nas"}]}

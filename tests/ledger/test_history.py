@@ -260,6 +260,7 @@ async def rows_of(disk: SimulatedDisk, *, undo: bool = False) -> dict[str, list[
         "replaced": "SELECT * FROM replaced ORDER BY 1, 2, 3, 4",
         "commits": "SELECT id, hlc FROM commits ORDER BY id",
         "names": "SELECT rowid FROM names WHERE names MATCH '\"fil\"' ORDER BY 1",
+        "ended": "SELECT id, ended FROM versions ORDER BY id",
     }
     rows = {name: database.execute(sql) for name, sql in tables.items()}
     if undo:
@@ -271,6 +272,10 @@ async def rows_of(disk: SimulatedDisk, *, undo: bool = False) -> dict[str, list[
                 "versions_by_size", "versions_by_mtime",
             ):  # fmt: skip
                 database.execute(f"DROP INDEX {index}")
+            for index in ("versions_ended", "versions_by_manifest"):
+                database.execute(f"DROP INDEX {index}")
+            database.execute("DROP TABLE retentions")
+            database.execute("ALTER TABLE versions DROP COLUMN ended")
             database.execute("ALTER TABLE commits DROP COLUMN hlc")
             database.execute("PRAGMA user_version = 1")
     database.close()
