@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -280,9 +281,12 @@ def test_the_log_says_who_did_what_and_that_nobody_changed_it(three: list[Machin
 
 def test_the_log_is_followed(three: list[Machine], folder: Path) -> None:
     a, b, _ = three
+    store(b, folder, "/before", b"0")
     command = [sys.executable, "-P", "-m", "p2pstore.cli", "--home", str(b.home), "log", "-f", "-n", "1", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as following:
         assert following.stdout is not None
+        give_up = threading.Timer(30, following.kill)
+        give_up.start()
         try:
             assert json.loads(following.stdout.readline())["type"] == "commit"
             store(a, folder, "/followed", b"1")
@@ -292,6 +296,7 @@ def test_the_log_is_followed(three: list[Machine], folder: Path) -> None:
         finally:
             following.send_signal(signal.SIGINT)
             assert following.wait(10) == 130
+            give_up.cancel()
 
 
 def test_two_states_of_a_folder_are_compared(three: list[Machine], folder: Path) -> None:
