@@ -173,6 +173,7 @@ class Node:
             liveness=self.liveness,
             own_condition=self.own_condition,
             find_node=self._find_node,
+            member=membership.member,
         )
         self.placing = Placing(
             me=me,
@@ -182,6 +183,7 @@ class Node:
             known_holders=self.catalog.announced,
             receipted=receipts.note,
             move_on_after=seams.clock.move_on_after,
+            sites=membership.sites,
         )
         self.downloader = Downloader(
             me=me,
@@ -202,6 +204,7 @@ class Node:
             downloader=self.downloader,
             liveness=self.liveness,
             drop_here=store.drop,
+            sites=membership.sites,
         )
         self.uploader = Uploader(
             workers=seams.cpu,
@@ -236,6 +239,7 @@ class Node:
             silences=self.silences,
             liveness=self.liveness,
             shards=self.shards,
+            sites=membership.sites,
         )
         work = RepairWork(seams.clock)
         self.mender = Mender(

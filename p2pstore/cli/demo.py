@@ -238,7 +238,7 @@ class _Demo:
                 name=machine.name,
                 site="home",
                 size_bytes=GIVEN_BYTES,
-                steadiness="desktop",
+                steadiness="always-on",
                 timeout_s=30,
             )
             machine.start()

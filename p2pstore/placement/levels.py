@@ -6,7 +6,7 @@ from collections.abc import Collection
 from enum import Enum
 
 from p2pstore.ids import PeerId
-from p2pstore.placement.promise import Promise
+from p2pstore.placement.promise import NO_SITES, Promise, Sites
 
 
 class Level(Enum):
@@ -17,12 +17,15 @@ class Level(Enum):
     SAFE = "safe"
 
 
-def commit_level(me: PeerId, receipted_by: Collection[PeerId], promise: Promise) -> Level:
+def commit_level(
+    me: PeerId, receipted_by: Collection[PeerId], promise: Promise, sites: Sites = NO_SITES
+) -> Level:
     """How durable a commit is that this machine and `receipted_by` have fsynced.
 
     `safe`: no promised failure set contains all of them. `placed`: one other machine has it.
     """
     machines = {me, *receipted_by}
-    if len(machines) > promise.machines:
+    houses = {sites.get(peer, "") for peer in machines}
+    if len(machines) > promise.machines and (len(houses) > 1 or not promise.house):
         return Level.SAFE
     return Level.PLACED if len(machines) > 1 else Level.HERE

@@ -16,7 +16,8 @@ from typing import Final
 
 from p2pstore.ids import EncodingId, PeerId
 from p2pstore.placement.planner import extend_stripe, health_with
-from p2pstore.placement.promise import Promise, StripeHealth, stripe_health
+from p2pstore.placement.promise import NO_SITES, Promise, Sites, StripeHealth, stripe_health
+from p2pstore.placement.ranking import Offer
 from p2pstore.placement.verdict import GRACE_S, PROVEN_WITHIN_S
 
 HOUR_S: Final = 3600.0
@@ -195,6 +196,7 @@ def judge(
     held: Mapping[PeerId, Collection[int]],
     standing: Mapping[PeerId, Standing],
     promise: Promise,
+    sites: Sites = NO_SITES,
 ) -> Judgement:
     """Where one stripe stands.
 
@@ -203,16 +205,17 @@ def judge(
         held: which indices each machine announced, also machines that are members no longer.
         standing: see `standings`.
         promise: what the stripe must survive.
+        sites: where machines stand.
     """
     counted = {peer: indices for peer, indices in held.items() if peer in standing and standing[peer].counts}
     left = staying(held, standing)
-    health = stripe_health(needed, counted)
-    after = stripe_health(needed, left)
+    health = stripe_health(needed, counted, sites)
+    after = stripe_health(needed, left, sites)
     if after.keeps(promise):
         return Judgement(health, False, after.survives, (), ())
     without = sorted(peer for peer, indices in held.items() if indices and peer not in left)
     causes = {Cause.SILENT if peer in standing else Cause.REMOVED for peer in without}
-    if not stripe_health(needed, held).keeps(promise):
+    if not stripe_health(needed, held, sites).keeps(promise):
         causes.add(Cause.LOST)  # it would be short even if they returned
     words = tuple(sorted(causes, key=lambda cause: cause.value))
     return Judgement(health, True, after.survives, words, tuple(without))
@@ -270,8 +273,9 @@ def plan_repair(
     needed: int,
     held: Mapping[PeerId, Collection[int]],
     standing: Mapping[PeerId, Standing],
-    ranked: Sequence[PeerId],
+    offers: Sequence[Offer],
     promise: Promise,
+    sites: Sites = NO_SITES,
 ) -> RepairPlan:
     """Which shards to add, and where; nothing unless the stripe survives more with them than without.
 
@@ -279,10 +283,11 @@ def plan_repair(
     shards count beside the new ones.
     """
     left = {peer: sorted(indices) for peer, indices in staying(held, standing).items()}
-    before = stripe_health(needed, left)
-    added = extend_stripe(needed, left, ranked, promise, avoid=rows_of_absent(held, standing))
-    after = health_with(needed, left, added)
-    if not added or after.survives <= before.survives:
+    places = {**sites, **{offer.peer: offer.site for offer in offers}}
+    before = stripe_health(needed, left, places)
+    added = extend_stripe(needed, left, offers, promise, sites=places, avoid=rows_of_absent(held, standing))
+    after = health_with(needed, left, added, places)
+    if not added or after.rank <= before.rank:
         return RepairPlan((), before, before.keeps(promise))
     return RepairPlan(tuple(added), after, after.keeps(promise))
 

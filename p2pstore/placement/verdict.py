@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -46,14 +46,6 @@ class Verdict:
     computed_at_s: float
 
 
-def strongest_promise(words: Iterable[str]) -> Promise:
-    """What a stripe owes of which these promises were stated: the strongest. A word of a newer build counts as
-    any-1."""
-    stated = set(words)
-    known = [each for each in Promise if each.value in stated]
-    return max(known, key=lambda each: each.machines, default=Promise.ANY_1)
-
-
 def stripe_state(health: StripeHealth, promise: Promise) -> State:
     """Where one stripe stands on the ladder."""
     if not health.readable:
@@ -63,20 +55,26 @@ def stripe_state(health: StripeHealth, promise: Promise) -> State:
     return State.THIN if health.survives >= 1 else State.RISK
 
 
-def sentence_of(state: State, *, counts: Mapping[str, int], promise: Promise, machines: int) -> str:
-    """The sentence for a state, once there is anything stored."""
+def sentence_of(state: State, *, counts: Mapping[str, int], promise: Promise | None, machines: int) -> str:
+    """The sentence for a state, once there is anything stored.
+
+    Args:
+        state: the worst piece's.
+        counts: pieces by state.
+        promise: what every piece promises; None where folders promise different things.
+        machines: members.
+    """
     total = sum(counts.values())
     if total == 0:
         return "Nothing large is stored yet." if machines > 1 else "This is the only machine: all it has exists once."
-    any_of = "any one machine" if promise.machines == 1 else f"any {promise.machines} machines"
     match state:
         case State.SAFE:
-            return f"Everything survives the loss of {any_of}."
+            if promise is None:
+                return "Everything survives what its folder promises."
+            return f"Everything survives the loss of {promise.failures}."
         case State.THIN:
-            return (
-                f"Everything is readable; {counts['thin']:,} of {total:,} pieces survive fewer failures than"
-                f" {any_of}."
-            )
+            than = "what their folders promise" if promise is None else promise.failures
+            return f"Everything is readable; {counts['thin']:,} of {total:,} pieces survive fewer failures than {than}."
         case State.RISK:
             if machines == 1:
                 return "This is the only machine: if its disk dies, everything is gone."

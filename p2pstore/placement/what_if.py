@@ -5,10 +5,10 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from p2pstore.ids import ChunkId, EncodingId, PeerId
-from p2pstore.placement.promise import Promise, StripeHealth, stripe_health
+from p2pstore.placement.promise import NO_SITES, Promise, Sites, StripeHealth, stripe_health
 from p2pstore.placement.verdict import ORDER, State, stripe_state
 
 
@@ -23,6 +23,7 @@ class CountedStripe:
         shard_length: bytes of one payload.
         promise: what it owes.
         held: indices by machine; only machines that count.
+        sites: where machines stand.
     """
 
     encoding: EncodingId
@@ -31,16 +32,17 @@ class CountedStripe:
     shard_length: int
     promise: Promise
     held: Mapping[PeerId, Sequence[int]]
+    sites: Sites = field(default_factory=lambda: NO_SITES)
 
     def without(self, lost: Collection[PeerId]) -> CountedStripe:
         """The same after `lost` are no more."""
         left = {peer: indices for peer, indices in self.held.items() if peer not in lost}
-        return CountedStripe(self.encoding, self.chunk, self.needed, self.shard_length, self.promise, left)
+        return replace(self, held=left)
 
     @property
     def health(self) -> StripeHealth:
         """What it survives."""
-        return stripe_health(self.needed, self.held)
+        return stripe_health(self.needed, self.held, self.sites)
 
     @property
     def state(self) -> State:

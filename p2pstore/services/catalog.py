@@ -11,9 +11,10 @@ from typing import Final
 from p2pstore.ids import ChunkId, EncodingId, PeerId
 from p2pstore.ledger.ledger import Ledger
 from p2pstore.limits import STORE_REPAIR_BELOW
+from p2pstore.metadata.member import Member
 from p2pstore.metadata.operations import StripeStatement
-from p2pstore.placement.promise import Promise
-from p2pstore.placement.ranking import Candidate
+from p2pstore.placement.promise import Promise, promise_of_words
+from p2pstore.placement.ranking import Candidate, awake_share
 from p2pstore.seams.clock import Clock
 from p2pstore.services.download import KnownStripe
 from p2pstore.services.liveness import Condition, Liveness
@@ -111,24 +112,16 @@ class Catalog:
         ]
 
     async def stripe(self, encoding: EncodingId) -> tuple[KnownStripe, Promise] | None:
-        """A stripe and the strongest promise that was stated for it; None if nobody refers to it."""
+        """A stripe and the union of the promises that were stated for it; None if nobody refers to it."""
         statements = (await self._ledger.stripes_of([encoding]))[encoding]
         if not statements:
             return None
-        promises = [promise for each in statements if (promise := _promise(each.promise)) is not None]
-        strongest = max(promises, key=lambda promise: promise.machines, default=Promise.ANY_1)
-        return _known(statements[0], await self.holders(encoding)), strongest
+        promise = promise_of_words(each.promise for each in statements)
+        return _known(statements[0], await self.holders(encoding)), promise
 
 
 def _known(statement: StripeStatement, holders: Mapping[PeerId, Sequence[int]]) -> KnownStripe:
     return KnownStripe(statement.encoding, statement.needed, statement.shard_length, holders)
-
-
-def _promise(word: str) -> Promise | None:
-    try:
-        return Promise(word)
-    except ValueError:
-        return None
 
 
 class Nearby:
@@ -146,12 +139,14 @@ class Nearby:
         liveness: Liveness,
         own_condition: Callable[[], Condition],
         find_node: Callable[[bytes, int], Awaitable[Sequence[PeerId]]],
+        member: Callable[[PeerId], Member | None],
     ) -> None:
         self._me = me
         self._clock = clock
         self._liveness = liveness
         self._own_condition = own_condition
         self._find_node = find_node
+        self._member = member
         self._everybody: tuple[float, list[Candidate]] = (-math.inf, [])
 
     async def near(self, encoding: EncodingId, *, for_repair: bool = False) -> list[Candidate]:
@@ -168,8 +163,8 @@ class Nearby:
         if len(nearest) < min(len(answering), CANDIDATES_MIN):
             nearest = answering
         known = self._liveness.known()
-        candidates = [Candidate(peer, known[peer].condition.accepts_bytes) for peer in nearest]
-        candidates.append(Candidate(self._me, self._own_condition().accepts_bytes))
+        conditions = {peer: known[peer].condition for peer in nearest} | {self._me: self._own_condition()}
+        candidates = [self._candidate(peer, each, each.accepts_bytes) for peer, each in conditions.items()]
         willing = [candidate for candidate in candidates if candidate.free_bytes > 0]
         if len(answering) <= CANDIDATES_MIN:
             self._everybody = (now_s, willing)
@@ -183,9 +178,15 @@ class Nearby:
         for peer, condition in sorted({**conditions, self._me: self._own_condition()}.items()):
             room = int(condition.given_bytes * STORE_REPAIR_BELOW) - condition.used_bytes
             if peer not in willing and room > 0:
-                willing[peer] = Candidate(peer, room)
+                willing[peer] = self._candidate(peer, condition, room)
         return list(willing.values())
 
-    async def machines_at_hand(self) -> list[PeerId]:
-        """Machines that a stripe can be planned for, sorted."""
-        return sorted(candidate.peer for candidate in await self.near(EncodingId(bytes(32))))
+    async def machines_at_hand(self) -> list[Candidate]:
+        """Machines that a stripe can be planned for."""
+        return await self.near(EncodingId(bytes(32)))
+
+    def _candidate(self, peer: PeerId, condition: Condition, free_bytes: int) -> Candidate:
+        member = self._member(peer)
+        if member is None:
+            return Candidate(peer, free_bytes, given_bytes=condition.given_bytes)
+        return Candidate(peer, free_bytes, awake_share(member.steadiness), member.site, condition.given_bytes)

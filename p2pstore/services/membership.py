@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Protocol
 
 import trio
@@ -64,6 +64,8 @@ class Membership:
         self._rng = rng
         self._save_keyring = save_keyring
         self._store: StatementStore | None = None
+        self._sites_of: Roster | None = None
+        self._sites: Mapping[PeerId, str] = {}
         self._changing = trio.Lock()
         self._mending = trio.Lock()
         self.changed = trio.Event()
@@ -114,6 +116,17 @@ class Membership:
     def public_of(self, peer: PeerId) -> bytes | None:
         """The Ed25519 key of a member, or of one that was."""
         return self.roster.public_of(peer)
+
+    def member(self, peer: PeerId) -> Member | None:
+        """A member's line in the roster."""
+        return self.roster.member(peer)
+
+    def sites(self) -> Mapping[PeerId, str]:
+        """Where each member stands."""
+        if self._sites_of is not self.roster:
+            self._sites_of = self.roster
+            self._sites = {member.peer_id: member.site for member in self.roster.members()}
+        return self._sites
 
     def name_of(self, peer: PeerId) -> str:
         """What people call a machine."""

@@ -12,7 +12,7 @@ from p2pstore.ledger.drafts import Path
 from p2pstore.ledger.ledger import Ledger
 from p2pstore.metadata.version import ManifestRef
 from p2pstore.pipeline.manifest import Page, open_page
-from p2pstore.placement.promise import stripe_health
+from p2pstore.placement.ranking import plain_offers
 from p2pstore.placement.repair import Standing, plan_repair
 from p2pstore.placement.what_if import CountedStripe, Leaving, Outlook, Worst, can_leave
 from p2pstore.services.exporter import Exporter
@@ -73,6 +73,7 @@ class Outlooks:
         staying = {
             member.peer_id: Standing.ANSWERS for member in roster.members() if member.peer_id not in leaving
         }
+        offers = plain_offers(ranked, self._membership.sites())
         now, then = Outlook(), Outlook()
         rebuilt_bytes = short = 0
         async for stripes in self._verdicts.stripes():
@@ -82,9 +83,9 @@ class Outlooks:
                 then.add(after)
                 if after.health.keeps(stripe.promise) or not after.health.readable:
                     continue
-                plan = plan_repair(stripe.needed, stripe.held, staying, ranked, stripe.promise)
+                plan = plan_repair(stripe.needed, stripe.held, staying, offers, stripe.promise, stripe.sites)
                 rebuilt_bytes += len(plan.added) * stripe.shard_length
-                short += not plan.keeps and stripe_health(stripe.needed, stripe.held).keeps(stripe.promise)
+                short += not plan.keeps and stripe.health.keeps(stripe.promise)
         return can_leave(
             then,
             before=now,

@@ -15,7 +15,7 @@ from p2pstore.errors import P2PStoreError
 from p2pstore.ids import EncodingId, PeerId, ShardId
 from p2pstore.pipeline.stripe import EncodedShard
 from p2pstore.placement.planner import surplus
-from p2pstore.placement.promise import Promise
+from p2pstore.placement.promise import NO_SITES, Promise, Sites
 from p2pstore.seams.clock import Clock
 from p2pstore.services.download import Downloader, KnownStripe
 from p2pstore.services.liveness import Liveness
@@ -58,6 +58,7 @@ class Placer:
         downloader: Downloader,
         liveness: Liveness,
         drop_here: Callable[[ShardId], Awaitable[None]],
+        sites: Callable[[], Sites] = lambda: NO_SITES,
     ) -> None:
         self._me = me
         self._clock = clock
@@ -67,6 +68,7 @@ class Placer:
         self._downloader = downloader
         self._liveness = liveness
         self._drop_here = drop_here
+        self._sites = sites
         self._pending: set[EncodingId] = set()
         self._hurry = trio.Event()
         self._progress = trio.Event()
@@ -131,7 +133,8 @@ class Placer:
         if found is None:
             return True
         stripe, promise = found
-        placed = PlacedStripe(encoding, stripe.needed, 0, stripe.shard_length, promise)
+        sites = self._sites()
+        placed = PlacedStripe(encoding, stripe.needed, 0, stripe.shard_length, promise, sites=sites)
         for peer, indices in stripe.holders.items():
             placed.held[peer] = list(indices)
         before = sum(map(len, placed.held.values()))
@@ -144,7 +147,7 @@ class Placer:
             self._announce()
         if not placed.safe:
             return False
-        for index in surplus(placed.needed, placed.held, self._me, promise):
+        for index in surplus(placed.needed, placed.held, self._me, promise, sites):
             await self._drop_here(ShardId(encoding, index))
         return True
 

@@ -17,8 +17,8 @@ from p2pstore.errors import PeerFault, Unavailable
 from p2pstore.ids import EncodingId, PeerId, ShardId
 from p2pstore.pipeline.stripe import EncodedChunk, EncodedShard
 from p2pstore.placement.planner import extend_stripe
-from p2pstore.placement.promise import Promise, StripeHealth, stripe_health
-from p2pstore.placement.ranking import Candidate, rank
+from p2pstore.placement.promise import NO_SITES, Promise, Sites, StripeHealth, stripe_health
+from p2pstore.placement.ranking import Candidate, Offer, offers_of
 from p2pstore.services.liveness import Liveness
 from p2pstore.services.shards import ShardClient
 
@@ -48,6 +48,7 @@ class PlacedStripe:
         held: indices per machine.
         failed: machines that did not take theirs.
         for_repair: stores that are too full for placements take its shards too.
+        sites: where machines stand.
     """
 
     encoding: EncodingId
@@ -58,10 +59,11 @@ class PlacedStripe:
     held: dict[PeerId, list[int]] = field(default_factory=dict)
     failed: set[PeerId] = field(default_factory=set)
     for_repair: bool = False
+    sites: Sites = field(default_factory=lambda: NO_SITES)
 
     def health(self) -> StripeHealth:
         """What it survives."""
-        return stripe_health(self.needed, self.held)
+        return stripe_health(self.needed, self.held, self.sites)
 
     @property
     def safe(self) -> bool:
@@ -78,12 +80,12 @@ class PlacedStripe:
 MoreShards = Callable[[Sequence[int]], Awaitable[Sequence[EncodedShard]]]
 """Makes further rows of a stripe."""
 
-Plan = Callable[[PlacedStripe, Sequence[PeerId]], Sequence[tuple[PeerId, int]]]
-"""Which shards to add to a stripe on ranked machines; nothing to leave it at that."""
+Plan = Callable[[PlacedStripe, Sequence[Offer]], Sequence[tuple[PeerId, int]]]
+"""Which shards to add to a stripe on machines that offer room; nothing to leave it at that."""
 
 
-def _keep_promise(placed: PlacedStripe, ranked: Sequence[PeerId]) -> Sequence[tuple[PeerId, int]]:
-    return extend_stripe(placed.needed, placed.held, ranked, placed.promise)
+def _keep_promise(placed: PlacedStripe, offers: Sequence[Offer]) -> Sequence[tuple[PeerId, int]]:
+    return extend_stripe(placed.needed, placed.held, offers, placed.promise, sites=placed.sites)
 
 
 class Placing:
@@ -99,6 +101,7 @@ class Placing:
         known_holders: Callable[[EncodingId], Awaitable[Mapping[PeerId, Sequence[int]]]],
         receipted: Callable[[EncodingId, PeerId, int], None] = lambda _encoding, _peer, _index: None,
         move_on_after: Callable[[float], trio.CancelScope],
+        sites: Callable[[], Sites] = lambda: NO_SITES,
     ) -> None:
         self._me = me
         self._shards = shards
@@ -107,6 +110,7 @@ class Placing:
         self._known_holders = known_holders
         self._receipted = receipted
         self._move_on_after = move_on_after
+        self._sites = sites
 
     async def place(
         self,
@@ -127,19 +131,29 @@ class Placing:
         Returns:
             Where the shards are. It may fall short of the promise, even of k: the caller looks at its health.
         """
-        placed = PlacedStripe(encoded.encoding, encoded.needed, encoded.sealed_length, encoded.shard_length, promise)
+        placed = PlacedStripe(
+            encoded.encoding,
+            encoded.needed,
+            encoded.sealed_length,
+            encoded.shard_length,
+            promise,
+            sites=self._sites(),
+        )
         shards = {shard.index: shard for shard in encoded.shards}
         await self._confirm_known(placed, shards, receipted)
-        ranked = self._rank(placed, await self._candidates.near(placed.encoding))
-        free = [index for index in sorted(shards) if not any(index in held for held in placed.held.values())]
-        idle = [peer for peer in ranked if peer not in placed.held]
-        await self._send_wave(placed, shards, list(zip(idle, free, strict=False)), receipted)
         await self.extend(placed, shards, more, receipted=receipted)
         return placed
 
     async def place_here(self, encoded: EncodedChunk, promise: Promise) -> PlacedStripe:
         """Keep k shards on this machine: durable and readable, whatever else happens."""
-        placed = PlacedStripe(encoded.encoding, encoded.needed, encoded.sealed_length, encoded.shard_length, promise)
+        placed = PlacedStripe(
+            encoded.encoding,
+            encoded.needed,
+            encoded.sealed_length,
+            encoded.shard_length,
+            promise,
+            sites=self._sites(),
+        )
         shards = {shard.index: shard for shard in encoded.shards}
         wave = [(self._me, index) for index in range(encoded.needed)]
         await self._send_wave(placed, shards, wave, lambda _: None)
@@ -157,8 +171,7 @@ class Placing:
         """Add rows until the promise holds, no machine is left to put them on, or `plan` names none."""
         while not placed.safe:
             near = await self._candidates.near(placed.encoding, for_repair=placed.for_repair)
-            ranked = self._rank(placed, near)
-            wave = plan(placed, ranked)
+            wave = plan(placed, self._offers(placed, near))
             if not wave:
                 return
             missing = [index for _, index in wave if index not in shards]
@@ -166,9 +179,9 @@ class Placing:
                 shards.update({shard.index: shard for shard in await more(missing)})
             await self._send_wave(placed, shards, wave, receipted)
 
-    def _rank(self, placed: PlacedStripe, near: Sequence[Candidate]) -> list[PeerId]:
+    def _offers(self, placed: PlacedStripe, near: Sequence[Candidate]) -> list[Offer]:
         usable = [candidate for candidate in near if candidate.peer not in placed.failed]
-        return rank(placed.encoding, usable, shard_bytes=placed.shard_length)
+        return offers_of(placed.encoding, usable, shard_bytes=placed.shard_length)
 
     async def _confirm_known(
         self, placed: PlacedStripe, shards: Mapping[int, EncodedShard], receipted: Callable[[int], None]

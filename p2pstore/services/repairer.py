@@ -21,6 +21,7 @@ from p2pstore.errors import P2PStoreError, Unavailable
 from p2pstore.ids import EncodingId, PeerId
 from p2pstore.ledger.ledger import Ledger
 from p2pstore.pipeline.stripe import EncodedShard
+from p2pstore.placement.ranking import Offer
 from p2pstore.placement.repair import Standing, plan_repair, repairers, staying, turn_after_s
 from p2pstore.seams.clock import Clock
 from p2pstore.services.download import Downloader
@@ -333,11 +334,15 @@ class Repairer:
         stripe, promise = found.stripe, found.promise
         left = staying(stripe.holders, standing)
         away = {peer: indices for peer, indices in stripe.holders.items() if peer not in left}
-        placed = PlacedStripe(encoding, stripe.needed, 0, stripe.shard_length, promise, for_repair=True)
+        sites = self._membership.sites()
+        placed = PlacedStripe(
+            encoding, stripe.needed, 0, stripe.shard_length, promise, for_repair=True, sites=sites
+        )
         placed.held = {peer: list(indices) for peer, indices in left.items()}
 
-        def plan(placed: PlacedStripe, ranked: Sequence[PeerId]) -> Sequence[tuple[PeerId, int]]:
-            return plan_repair(placed.needed, {**away, **placed.held}, standing, ranked, promise).added
+        def plan(placed: PlacedStripe, offers: Sequence[Offer]) -> Sequence[tuple[PeerId, int]]:
+            held = {**away, **placed.held}
+            return plan_repair(placed.needed, held, standing, offers, promise, placed.sites).added
 
         async def more(indices: Sequence[int]) -> Sequence[EncodedShard]:
             await self.work.pace(len(indices) * stripe.shard_length)

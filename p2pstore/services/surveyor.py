@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -13,9 +13,9 @@ from p2pstore.errors import Corrupt, PeerFault, Unavailable
 from p2pstore.ids import EncodingId, PeerId
 from p2pstore.ledger.ledger import Ledger
 from p2pstore.metadata.operations import StripeStatement
-from p2pstore.placement.promise import Promise
+from p2pstore.placement.promise import Promise, Sites, promise_of_words
+from p2pstore.placement.ranking import Offer, plain_offers
 from p2pstore.placement.repair import Cause, Judgement, Standing, judge, plan_repair
-from p2pstore.placement.verdict import strongest_promise
 from p2pstore.services.download import KnownStripe
 from p2pstore.services.liveness import Liveness
 from p2pstore.services.shards import ShardClient
@@ -32,7 +32,7 @@ class Found:
 
     Attributes:
         stripe: with everybody who announced shards of it, removed machines among them.
-        promise: the strongest that was stated.
+        promise: the union of what was stated.
         judgement: where it stands.
     """
 
@@ -92,6 +92,7 @@ class Surveyor:
         silences: Silences,
         liveness: Liveness,
         shards: ShardClient,
+        sites: Callable[[], Sites],
     ) -> None:
         self._me = me
         self._ledger = ledger
@@ -99,11 +100,12 @@ class Surveyor:
         self._silences = silences
         self._liveness = liveness
         self._shards = shards
+        self._sites = sites
 
     async def survey(self, *, impatient: bool = False) -> Survey:
         """Look at every stripe that this machine knows of; changes nothing."""
         standing = await self._silences.standings(impatient=impatient)
-        ranked = sorted([self._me, *self._liveness.answering()])
+        offers = plain_offers(sorted([self._me, *self._liveness.answering()]), self._sites())
         tally = _Tally()
         after: EncodingId | None = None
         while statements := await self._ledger.stripes_after(after, PAGE_STRIPES):
@@ -111,7 +113,7 @@ class Surveyor:
             for found in await self.look_at({each.encoding for each in statements}, standing):
                 tally.looked_at += 1
                 if found.judgement.due:
-                    self._count(tally, found, standing, ranked)
+                    self._count(tally, found, standing, offers)
         return Survey(
             tally.looked_at,
             tally.due,
@@ -125,9 +127,11 @@ class Surveyor:
         )
 
     def _count(
-        self, tally: _Tally, found: Found, standing: Mapping[PeerId, Standing], ranked: Sequence[PeerId]
+        self, tally: _Tally, found: Found, standing: Mapping[PeerId, Standing], offers: Sequence[Offer]
     ) -> None:
-        plan = plan_repair(found.stripe.needed, found.stripe.holders, standing, ranked, found.promise)
+        plan = plan_repair(
+            found.stripe.needed, found.stripe.holders, standing, offers, found.promise, self._sites()
+        )
         tally.due += 1
         tally.shards += len(plan.added)
         tally.bytes += len(plan.added) * found.stripe.shard_length
@@ -148,7 +152,7 @@ class Surveyor:
             held: dict[PeerId, list[int]] = {}
             for holder in holders[encoding]:
                 held.setdefault(holder.peer, []).append(holder.index)
-            found.append(_judged(stated[encoding], held, standing))
+            found.append(_judged(stated[encoding], held, standing, self._sites()))
         return found
 
     async def look_closely(self, encoding: EncodingId, standing: Mapping[PeerId, Standing]) -> Found | None:
@@ -172,13 +176,17 @@ class Surveyor:
         async with trio.open_nursery() as nursery:
             for peer in self._liveness.answering():
                 nursery.start_soon(ask, peer)
-        return _judged(stated, {peer: sorted(held[peer]) for peer in sorted(held) if held[peer]}, standing)
+        found = {peer: sorted(held[peer]) for peer in sorted(held) if held[peer]}
+        return _judged(stated, found, standing, self._sites())
 
 
 def _judged(
-    stated: Sequence[StripeStatement], held: Mapping[PeerId, Sequence[int]], standing: Mapping[PeerId, Standing]
+    stated: Sequence[StripeStatement],
+    held: Mapping[PeerId, Sequence[int]],
+    standing: Mapping[PeerId, Standing],
+    sites: Sites,
 ) -> Found:
     first = stated[0]
-    promise = strongest_promise(each.promise for each in stated)
+    promise = promise_of_words(each.promise for each in stated)
     stripe = KnownStripe(first.encoding, first.needed, first.shard_length, held)
-    return Found(stripe, promise, judge(first.needed, held, standing, promise))
+    return Found(stripe, promise, judge(first.needed, held, standing, promise, sites))

@@ -14,14 +14,16 @@ from typing import Final, Protocol, runtime_checkable
 import trio
 
 from p2pstore.errors import Misuse, NoSpace, P2PStoreError
-from p2pstore.ids import ChunkId, GenerationId, PeerId
+from p2pstore.ids import ChunkId, GenerationId
 from p2pstore.limits import KIB, MIB
 from p2pstore.pipeline.arena import Arena, Arenas
 from p2pstore.pipeline.chunking import cut_lengths
 from p2pstore.pipeline.sealing import SealingKeys
 from p2pstore.pipeline.stripe import EncodedChunk, EncodedShard, encode_chunk, encode_more
-from p2pstore.placement.planner import copies_wanted, plan_stripe
+from p2pstore.placement.layout import cheapest_layout
+from p2pstore.placement.planner import plan_stripe
 from p2pstore.placement.promise import Promise
+from p2pstore.placement.ranking import Candidate, Offer, offers_of
 from p2pstore.seams.workers import Workers
 from p2pstore.services.budget import ByteBudget
 from p2pstore.services.placing import PlacedStripe, Placing
@@ -170,7 +172,7 @@ class Uploader:
         placing: Placing,
         budget: ByteBudget,
         keys: Callable[[], SealingKeys],
-        machines_at_hand: Callable[[], Awaitable[Sequence[PeerId]]],
+        machines_at_hand: Callable[[], Awaitable[Sequence[Candidate]]],
     ) -> None:
         self._workers = workers
         self._placing = placing
@@ -264,11 +266,11 @@ class Uploader:
     async def _encode(
         self, plain: memoryview, keys: SealingKeys, promise: Promise, arena: Arena
     ) -> EncodedChunk:
-        machines = await self._machines_at_hand()
-        if not machines:
+        offers = offers_of(b"", await self._machines_at_hand(), shard_bytes=1)
+        if not offers:
             raise NoSpace("no machine accepts shards")
-        plan = plan_stripe(machines, promise)
-        copies = len(copies_wanted(machines, promise))
+        plan = plan_stripe(offers, promise)
+        copies = _copies(offers, plan.keeps or Promise.ANY_1)
         job = partial(encode_chunk, keys=keys, needed=plan.needed, total=plan.total, copies=copies, arena=arena)
         return await self._workers.run(job, plain, cost_s=len(plain) * ENCODE_COST_S_PER_BYTE)
 
@@ -286,6 +288,12 @@ class Uploader:
         if not placed.health().readable:
             raise NotPlaced(placed)
         return placed
+
+
+def _copies(offers: Sequence[Offer], promise: Promise) -> int:
+    """How many machines hold a copy of a chunk too small to be worth coding."""
+    layout = cheapest_layout(1, promise, offers)
+    return 1 if layout is None else layout.total
 
 
 def _cost(plain: memoryview) -> int:

@@ -8,8 +8,8 @@ from typing import Final
 from p2pstore.ids import EncodingId, PeerId
 from p2pstore.ledger.ledger import Ledger
 from p2pstore.metadata.operations import StripeStatement
-from p2pstore.placement.promise import household_promise
-from p2pstore.placement.verdict import ORDER, State, Verdict, sentence_of, strongest_promise
+from p2pstore.placement.promise import Promise, promise_of_words
+from p2pstore.placement.verdict import ORDER, State, Verdict, sentence_of
 from p2pstore.placement.what_if import CountedStripe
 from p2pstore.seams.clock import Clock
 from p2pstore.services.catalog import Catalog
@@ -61,10 +61,12 @@ class VerdictService:
     async def _compute(self) -> Verdict:
         members = self._membership.roster.members()
         counts = dict.fromkeys((state.value for state in ORDER), 0)
-        wanted = household_promise(len(members))
+        promises: set[Promise] = set()
         async for stripes in self.stripes():
             for stripe in stripes:
                 counts[stripe.state.value] += 1
+                promises.add(stripe.promise)
+        wanted = promises.pop() if len(promises) == 1 else None
         worst = next((state for state in reversed(ORDER) if counts[state.value]), State.SAFE)
         if len(members) == 1 and worst is State.SAFE:
             worst = State.RISK
@@ -91,11 +93,14 @@ class VerdictService:
             stated.setdefault(statement.encoding, []).append(statement)
         holders = await self._catalog.holders_of(sorted(stated))
         stripes = []
+        sites = self._membership.sites()
         for encoding, said in sorted(stated.items()):
             held = {peer: indices for peer, indices in holders[encoding].items() if counted.get(peer)}
-            promise = strongest_promise(each.promise for each in said)
+            promise = promise_of_words(each.promise for each in said)
             first = said[0]
-            stripes.append(CountedStripe(encoding, first.chunk, first.needed, first.shard_length, promise, held))
+            stripes.append(
+                CountedStripe(encoding, first.chunk, first.needed, first.shard_length, promise, held, sites)
+            )
         return stripes
 
     async def stripes(self) -> AsyncIterator[list[CountedStripe]]:

@@ -50,7 +50,7 @@ class Family:
             name=name,
             site="home",
             size_bytes=2**33,
-            steadiness="desktop",
+            steadiness="always-on",
             timeout_s=30,
         )
         self.machines[name] = machine

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pstore.ids import EncodingId, PeerId
-from p2pstore.placement.promise import Promise, stripe_health
+from p2pstore.placement.promise import PROMISES, Promise, stripe_health
+from p2pstore.placement.ranking import Offer, plain_offers
 from p2pstore.placement.repair import (
     DAY_S,
     HOUR_S,
@@ -33,6 +34,13 @@ NEVER = float("inf")
 
 def peer(number: int) -> PeerId:
     return PeerId(bytes([number]) * 32)
+
+
+def offers(*numbers: int) -> list[Offer]:
+    return plain_offers([peer(number) for number in numbers], {})
+
+
+SITES = {peer(number): "cabin" if number % 3 == 2 else "home" for number in range(10)}
 
 
 def machine(number: int, steadiness: str = "always-on", site: str = "home") -> Machine:
@@ -192,7 +200,7 @@ def test_a_lost_shard_is_its_holders_to_rebuild_first() -> None:
 def test_new_rows_are_none_that_a_silent_machine_may_bring_back() -> None:
     standing = ANSWERS6 | {peer(5): Standing.GONE}
     held = FOUR_OF_SIX
-    plan = plan_repair(4, held, standing, [peer(n) for n in range(5)], Promise.ANY_2)
+    plan = plan_repair(4, held, standing, offers(*range(5)), Promise.ANY_2)
     assert plan.keeps
     assert rows_of_absent(held, standing) == {5}
     assert not {index for _, index in plan.added} & {5}
@@ -202,20 +210,20 @@ def test_new_rows_are_none_that_a_silent_machine_may_bring_back() -> None:
 
 def test_rows_of_a_removed_machine_are_used_again() -> None:
     five = {p: s for p, s in ANSWERS6.items() if p != peer(5)}
-    plan = plan_repair(4, FOUR_OF_SIX, five, [peer(n) for n in range(5)], Promise.ANY_2)
+    plan = plan_repair(4, FOUR_OF_SIX, five, offers(*range(5)), Promise.ANY_2)
     assert 5 in {index for _, index in plan.added}
 
 
 def test_a_seventh_machine_takes_the_one_row_that_is_missing() -> None:
     standing = ANSWERS6 | {peer(5): Standing.GONE, peer(6): Standing.ANSWERS}
-    plan = plan_repair(4, FOUR_OF_SIX, standing, [peer(n) for n in (0, 6, 1, 2)], Promise.ANY_2)
+    plan = plan_repair(4, FOUR_OF_SIX, standing, offers(0, 6, 1, 2), Promise.ANY_2)
     assert [where for where, _ in plan.added] == [peer(6)]
     assert plan.keeps
 
 
 def test_nothing_is_added_that_would_not_help() -> None:
     standing = {peer(0): Standing.ANSWERS, peer(1): Standing.GONE}
-    plan = plan_repair(1, {peer(0): [0], peer(1): [1]}, standing, [peer(0)], Promise.ANY_1)
+    plan = plan_repair(1, {peer(0): [0], peer(1): [1]}, standing, offers(0), Promise.ANY_1)
     assert plan.added == ()
     assert not plan.keeps
 
@@ -230,7 +238,7 @@ def stripes(draw: st.DrawFn) -> tuple[int, dict[PeerId, list[int]], dict[PeerId,
     return needed, held, {each: draw(STANDINGS) for each in sorted(members)}
 
 
-@given(stripes(), st.sampled_from(list(Promise)))
+@given(stripes(), st.sampled_from(list(PROMISES)))
 def test_due_means_that_some_promised_failure_beside_those_who_are_gone_would_lose_it(
     stripe: tuple[int, dict[PeerId, list[int]], dict[PeerId, Standing]], promise: Promise
 ) -> None:
@@ -241,24 +249,27 @@ def test_due_means_that_some_promised_failure_beside_those_who_are_gone_would_lo
         return len({i for p, indices in left.items() if p not in without for i in indices}) >= needed
 
     losses = [failed for size in range(promise.machines + 1) for failed in combinations(sorted(left), size)]
+    houses = {SITES[each] for each in left}
+    if promise.house:
+        losses += [tuple(each for each in left if SITES[each] == house) for house in houses]
     survived = all(readable(failed) for failed in losses) and (needed > 1 or len(left) > promise.machines)
     enough = len(left) > promise.machines or needed == 1
     if enough:
-        assert judge(needed, held, standing, promise).due == (not survived)
+        assert judge(needed, held, standing, promise, SITES).due == (not survived)
 
 
-@given(stripes(), st.sampled_from(list(Promise)))
+@given(stripes(), st.sampled_from(list(PROMISES)))
 def test_the_verdict_never_counts_more_than_the_repair_does(
     stripe: tuple[int, dict[PeerId, list[int]], dict[PeerId, Standing]], promise: Promise
 ) -> None:
     needed, held, standing = stripe
-    judgement = judge(needed, held, standing, promise)
+    judgement = judge(needed, held, standing, promise, SITES)
     assert judgement.health.survives <= judgement.margin
     if judgement.health.keeps(promise):
         assert not judgement.due
 
 
-@given(stripes(), st.sampled_from(list(Promise)), st.permutations([peer(number) for number in range(10)]))
+@given(stripes(), st.sampled_from(list(PROMISES)), st.permutations([peer(number) for number in range(10)]))
 def test_a_repair_only_adds_and_what_it_adds_helps(
     stripe: tuple[int, dict[PeerId, list[int]], dict[PeerId, Standing]],
     promise: Promise,
@@ -266,13 +277,13 @@ def test_a_repair_only_adds_and_what_it_adds_helps(
 ) -> None:
     needed, held, standing = stripe
     ranked = [each for each in ranked if standing.get(each, Standing.ANSWERS) is Standing.ANSWERS]
-    plan = plan_repair(needed, held, standing, ranked, promise)
+    plan = plan_repair(needed, held, standing, plain_offers(ranked, SITES), promise, SITES)
     left = {p: list(indices) for p, indices in staying(held, standing).items()}
-    before = stripe_health(needed, left)
+    before = stripe_health(needed, left, SITES)
     for where, index in plan.added:
         assert where in ranked
         assert index not in left.setdefault(where, [])
         left[where].append(index)
-    assert stripe_health(needed, left) == plan.health
-    assert plan.health.survives > before.survives if plan.added else plan.health == before
+    assert stripe_health(needed, left, SITES) == plan.health
+    assert plan.health.rank > before.rank if plan.added else plan.health == before
     assert plan.keeps == plan.health.keeps(promise)

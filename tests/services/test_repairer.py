@@ -232,7 +232,7 @@ def test_a_disk_that_is_away_is_asleep_and_not_gone() -> None:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_rotten_shards_are_rebuilt_in_their_place(seed: int) -> None:
     async def act(house: House) -> None:
-        machine = house["study"]
+        machine = house["pi"]
         node = machine.node
         assert node is not None
         before = machine._look_shards()
