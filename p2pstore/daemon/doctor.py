@@ -19,6 +19,7 @@ def check(name: str, state: str, what: str, fix: str = "") -> dict[str, Any]:
 async def examine(node: Node) -> list[dict[str, Any]]:
     """Every check, the good ones too."""
     checks = [_kernel(), _store(node), *await _damaged(node), _ledger(node), *await _forks(node)]
+    checks += await _frozen(node)
     checks += [_keys(node), _links(node), _clock()]
     return checks
 
@@ -63,6 +64,15 @@ async def _forks(node: Node) -> list[dict[str, Any]]:
         return []
     names = ", ".join(sorted({node.membership.name_of(fork.writer.author) for fork in forks}))
     return [check("copies", "bad", f"two copies of one installation have written: {names}", "stop one of them")]
+
+
+async def _frozen(node: Node) -> list[dict[str, Any]]:
+    found = []
+    for peer, count in (await node.ledger.frozen_counts()).items():
+        name = node.membership.name_of(peer)
+        what = f"{count:,} changes that {name} wrote are frozen: it was removed before anybody had heard of them"
+        found.append(check("frozen", "warn", what, f"p2pstore peers frozen; p2pstore peers adopt {name}"))
+    return found
 
 
 def _keys(node: Node) -> dict[str, Any]:

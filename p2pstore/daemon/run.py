@@ -18,6 +18,7 @@ from dht.udp import UdpDatagrams
 from p2pstore.control.paths import socket_path
 from p2pstore.control.server import ControlServer
 from p2pstore.daemon.home import Home, Settings
+from p2pstore.daemon.operations_adoption import AdoptionOperations
 from p2pstore.daemon.operations_api import ProgramOperations
 from p2pstore.daemon.operations_doctor import DoctorOperations
 from p2pstore.daemon.operations_feed import Feed
@@ -166,6 +167,7 @@ async def _run(home: Home, settings: Settings, port: int | None, listen: str | N
     handlers |= FindOperations(node).handlers()
     handlers |= HistoryOperations(node).handlers()
     handlers |= RetentionOperations(node).handlers()
+    handlers |= AdoptionOperations(node).handlers()
     handlers |= SafetyOperations(node).handlers()
     members = MemberOperations(node, home=home)
     handlers = members.guarding(handlers | members.handlers())

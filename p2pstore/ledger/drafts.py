@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from p2pstore.ids import Dot, EntryId
+from p2pstore.metadata.adoption import Adoption
 from p2pstore.metadata.operations import ManifestPage, StripeStatement
 from p2pstore.metadata.retention import Retention
 from p2pstore.metadata.version import Content, Kind, Version
@@ -171,6 +172,7 @@ Draft = (
     | MakeSnapshot
     | RemoveSnapshot
     | SetRetention
+    | Adoption
     | ManifestPage
     | StripeStatement
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar, cast
 
@@ -29,6 +29,7 @@ from p2pstore.limits import (
     STATEMENT_BYTES_MAX,
     STATEMENTS_MAX,
 )
+from p2pstore.metadata.adoption import Adoption
 from p2pstore.metadata.commits import Commit, Signer, Verify, check_commit, decode_commit
 from p2pstore.metadata.tree import PeerName
 from p2pstore.metadata.vector import Vector, Writer
@@ -388,6 +389,25 @@ class Ledger(Questions):
     async def rebuild_index(self) -> None:
         """Make everything that follows from the commits anew: after doubt about it, never in the normal course."""
         await self._submit(self._store.rebuild, LEDGER_BATCH_OPERATIONS, lambda _: Change(remote=True, folders=None))
+
+    # --- removed machines -----------------------------------------------------------------------------------------
+
+    async def cut_off(self, cuts: Mapping[PeerId, Vector]) -> None:
+        """Of these machines only what their cuts cover counts from now on, and what was adopted; of all others all."""
+        cuts = dict(cuts)
+        await self._submit(
+            lambda: self._store.set_cuts(cuts),
+            1,
+            lambda changed: Change(remote=changed, folders=None if changed else frozenset()),
+        )
+
+    async def adopt(self, author: PeerId) -> int:
+        """Have all count that is here of a removed machine; how many versions that thaws."""
+        count = (await self.frozen_counts()).get(author, 0)
+        if count:
+            upto = await self._read(self._store.frozen.upto, author)
+            await self.commit([Adoption(author, upto)])
+        return count
 
     # --- forgetting -----------------------------------------------------------------------------------------------
 

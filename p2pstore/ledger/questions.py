@@ -13,6 +13,7 @@ from p2pstore.ids import ChunkId, EncodingId, EntryId, ManifestId, PeerId
 from p2pstore.ledger import holdings, marks, references, retention
 from p2pstore.ledger.conflicts import Conflict, ConflictPage, Place
 from p2pstore.ledger.drafts import Path
+from p2pstore.ledger.frozen import FrozenChange
 from p2pstore.ledger.history import Numbered, Position, TrashPage
 from p2pstore.ledger.holdings import Holder, StorePosition
 from p2pstore.ledger.log import Chain, LogEntry
@@ -284,6 +285,16 @@ class Questions:
     async def all_tags(self) -> list[tuple[str, int]]:
         """Every tag in use, and on how many entries."""
         return await self._read(marks.all_tags, self._store.database)
+
+    # --- removed machines -----------------------------------------------------------------------------------------
+
+    async def frozen_counts(self) -> dict[PeerId, int]:
+        """How many versions that removed machines wrote beyond their cut are frozen here."""
+        return await self._read(self._store.frozen.counts)
+
+    async def frozen_changes(self, author: PeerId, limit: int = LIST_PAGE) -> list[FrozenChange]:
+        """What a removed machine wrote beyond its cut, in its order."""
+        return await self._read(self._store.frozen.changes, author, self._store.past, limit)
 
     # --- what history is kept -----------------------------------------------------------------------------------------
 

@@ -1,4 +1,5 @@
-"""Which contents this machine's tree, history, trash and snapshots still refer to: what collection must leave alone."""
+"""Which contents this machine's tree, history, trash, snapshots and frozen operations refer to: what collection must
+leave alone."""
 
 from __future__ import annotations
 
@@ -20,8 +21,9 @@ def referenced_manifests(database: Database, after: ManifestId | None, limit: in
     snapshot; sorted by manifest, from behind `after` on. Contents in a version itself need no shards."""
     start = b"" if after is None else _after(after)
     rows = database.execute(
-        f"SELECT DISTINCT content FROM versions INDEXED BY versions_by_manifest WHERE {_MANIFESTS}"  # noqa: S608
-        " AND content > ? ORDER BY content LIMIT ?",
+        f"SELECT content FROM versions INDEXED BY versions_by_manifest WHERE {_MANIFESTS} AND content > ?1"  # noqa: S608
+        " UNION SELECT content FROM frozen WHERE content > x'9301' AND content < x'9302' AND content > ?1"
+        " ORDER BY content LIMIT ?2",
         (start, limit),
     )
     return [ref for (content,) in rows if isinstance(ref := _content(content), ManifestRef)]
@@ -34,7 +36,8 @@ def are_referenced(database: Database, manifests: Sequence[ManifestId]) -> froze
         low = _before(manifest)
         if database.execute(
             f"SELECT 1 FROM versions INDEXED BY versions_by_manifest WHERE {_MANIFESTS}"  # noqa: S608
-            " AND content > ? AND content < ? LIMIT 1",
+            " AND content > ?1 AND content < ?2"
+            " UNION ALL SELECT 1 FROM frozen WHERE content > ?1 AND content < ?2 LIMIT 1",
             (low, _after(manifest)),
         ):
             found.add(manifest)

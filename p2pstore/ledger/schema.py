@@ -92,16 +92,26 @@ _TABLES_3: Final = (
     "CREATE INDEX versions_by_manifest ON versions(content) WHERE content > x'9301' AND content < x'9302'",
 )
 
-_MIGRATIONS: Final = (_TABLES_1, _TABLES_2, _TABLES_3)
+_TABLES_4: Final = (
+    # Removed machines: how far what they wrote counts, and what was adopted beyond that.
+    "CREATE TABLE cuts(author BLOB PRIMARY KEY, cut BLOB NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE adoptions(slot INTEGER, sequence INTEGER, author BLOB NOT NULL, upto BLOB NOT NULL,
+        PRIMARY KEY(slot, sequence)) WITHOUT ROWID""",
+    """CREATE TABLE frozen(slot INTEGER, sequence INTEGER, hlc INTEGER NOT NULL, parent BLOB NOT NULL,
+        name BLOB NOT NULL, kind INTEGER NOT NULL, content BLOB, size INTEGER NOT NULL, deleted INTEGER NOT NULL,
+        PRIMARY KEY(slot, sequence)) WITHOUT ROWID""",
+)
+
+_MIGRATIONS: Final = (_TABLES_1, _TABLES_2, _TABLES_3, _TABLES_4)
 """Statements that lead from schema version N to N + 1. Numbers are for ever: never edited, only added to."""
 
 SCHEMA_VERSION: Final = len(_MIGRATIONS)
 
 _DERIVED: Final = (
     "versions", "entries", "misplaced", "foretold", "manifest_pages", "stripes", "unopened", "replaced", "tags",
-    "snapshots", "retentions",
+    "snapshots", "retentions", "frozen",
 )  # fmt: skip
-"""Tables that commits can be replayed into, beside `names`."""
+"""Tables that commits can be replayed into, beside `names`. So can `adoptions`, but what counts hangs on them."""
 
 
 def prepare(database: Database) -> None:

@@ -6,7 +6,7 @@ A vector entry advances in the transaction that writes the rows it covers, never
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -16,6 +16,7 @@ from p2pstore.ledger import schema
 from p2pstore.ledger.conflicts import ConflictView
 from p2pstore.ledger.drafting import Drafting
 from p2pstore.ledger.drafts import Committed, Draft
+from p2pstore.ledger.frozen import Frozen
 from p2pstore.ledger.history import HistoryView
 from p2pstore.ledger.log import LogView
 from p2pstore.ledger.past_view import PastView
@@ -26,6 +27,7 @@ from p2pstore.ledger.tree_view import TreeView
 from p2pstore.ledger.waiting import Waiting
 from p2pstore.ledger.writers import Writers, WriterState
 from p2pstore.limits import COMMIT_BYTES_MAX, COMMIT_OPERATIONS_MAX, FORK_COMMITS_MAX
+from p2pstore.metadata.adoption import Adoption
 from p2pstore.metadata.clock import observe, tick
 from p2pstore.metadata.commits import Commit, Signer, decode_commit, make_commit
 from p2pstore.metadata.marks import Snapshot, Tag
@@ -146,6 +148,7 @@ class Store:
         self.search = Search(database, self.view, self.past)
         self.conflicts = ConflictView(database, self.view, self.past)
         self.index = TreeIndex(database, self.writers)
+        self.frozen = Frozen(database, self.writers)
         self.waiting = Waiting()
         self.unreadable_operations = 0
         """Operations that opened to rubbish or did not open: counted, carried, shown nowhere."""
@@ -164,6 +167,7 @@ class Store:
         self._keys: MetadataKeys | None = None
         self._open: _Open | None = None
         self._appended = 0
+        self._counts_differently = False
         self._own: WriterState | None = None
         self._find_own()
 
@@ -197,6 +201,8 @@ class Store:
     def _perform_all(self, jobs: Sequence[Callable[[], Any]], *, careful: bool) -> list[Result]:
         results = [self._perform_carefully(job) if careful else self._perform_one(job) for job in jobs]
         self.close_commit()
+        if self._counts_differently:
+            self.rebuild()
         self.index.write_names()
         return results
 
@@ -239,6 +245,8 @@ class Store:
         """Forget what memory holds of undone changes."""
         self.writers.reload()
         self.index.reload()
+        self.frozen.reload()
+        self._counts_differently = False
         self._find_own()
 
     def _find_own(self) -> None:
@@ -446,11 +454,18 @@ class Store:
             self.database.execute("INSERT OR IGNORE INTO unopened VALUES(?, ?)", (commit.generation, number))
 
     def _index_body(self, body: Body, superseded: Sequence[Dot], slot: int, sequence: int, hlc: int) -> None:
+        limit = self.frozen.limit(self.writers.by_slot(slot).writer)
+        if limit is not None and sequence > limit and not isinstance(body, ManifestPage | StripeStatement | Adoption):
+            if isinstance(body, Version):
+                self.frozen.keep(slot, sequence, hlc, body)
+            return
         match body:
             case Version():
                 self.index.add(slot, sequence, hlc, body, superseded)
             case Tag() | Snapshot() | Retention():
                 self.index.mark(slot, sequence, hlc, body, superseded)
+            case Adoption():
+                self._counts_differently |= self.frozen.adopt(slot, sequence, body)
             case ManifestPage():
                 self.database.execute(
                     "INSERT OR IGNORE INTO manifest_pages VALUES(?, ?, ?, ?, ?, ?)",
@@ -493,6 +508,7 @@ class Store:
     def rebuild(self) -> None:
         """Make everything that follows from commits anew; a job for `perform`."""
         self.close_commit()
+        self._counts_differently = False
         schema.empty_derived(self.database)
         self.index.reload()
         last = 0
@@ -502,6 +518,14 @@ class Store:
             for number, slot, raw in rows:
                 self._index_operations(number, decode_commit(raw), slot, sealed=True, clear=True)
                 last = number
+
+    # --- removed machines -----------------------------------------------------------------------------------------
+
+    def set_cuts(self, cuts: Mapping[PeerId, Vector]) -> bool:
+        """Whose operations count how far, by the roster; whether that changes the tree. A job for `perform`."""
+        changed = self.frozen.set_cuts(cuts)
+        self._counts_differently |= changed
+        return changed
 
     # --- forgetting -----------------------------------------------------------------------------------------------
 

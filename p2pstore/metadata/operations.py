@@ -38,6 +38,7 @@ from p2pstore.limits import (
     SEALED_BYTES_MAX,
     SHARD_LENGTH_STEP,
 )
+from p2pstore.metadata.adoption import Adoption, adoption_fields, adoption_from_fields
 from p2pstore.metadata.marks import Mark, Snapshot, Tag, mark_fields, snapshot_from_fields, tag_from_fields
 from p2pstore.metadata.retention import Retention, retention_fields, retention_from_fields
 from p2pstore.metadata.vector import SEQUENCE_MAX, Writer, writer_of
@@ -111,7 +112,7 @@ class StripeStatement:
     promise: str
 
 
-SealedBody = Version | ManifestPage | Mark | Retention
+SealedBody = Version | ManifestPage | Mark | Retention | Adoption
 """What is sealed: for members only."""
 
 Body = SealedBody | StripeStatement
@@ -132,6 +133,7 @@ class BodyKind(IntEnum):
     TAG = 3
     SNAPSHOT = 4
     RETENTION = 5
+    ADOPTION = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +189,8 @@ def _body_fields(body: SealedBody) -> tuple[bytes, list[Any]]:
             return b"snapshot" + body.id, [int(BodyKind.SNAPSHOT), *mark_fields(body)]
         case Retention():
             return b"entry" + body.entry, [int(BodyKind.RETENTION), *retention_fields(body)]
+        case Adoption():
+            return b"adoption" + body.author, [int(BodyKind.ADOPTION), *adoption_fields(body)]
 
 
 def _superseded_fields(superseded: Sequence[Dot], writer: Writer) -> list[Any]:
@@ -325,6 +329,8 @@ def open_operation(operation: SealedOperation, dot: Dot, keys: MetadataKeys) -> 
             body = snapshot_from_fields(fields)
         case BodyKind.RETENTION:
             body = retention_from_fields(fields)
+        case BodyKind.ADOPTION:
+            body = adoption_from_fields(fields)
         case _:
             return None
     fields.end()

@@ -17,12 +17,14 @@ from p2pstore.errors import P2PStoreError
 from p2pstore.ids import GenerationId, NetworkId, PeerId, short
 from p2pstore.keys.generation import Generation, Keyring, NoKeyToWrite
 from p2pstore.keys.identity import Identity, Signer, peer_id_of
+from p2pstore.metadata.adoption import joined_cuts
 from p2pstore.metadata.member import Member
 from p2pstore.metadata.operations import MetadataKeys
 from p2pstore.metadata.roster import Roster
 from p2pstore.metadata.roster_changes import may_sign, mend_generations, open_generations, share_generations
 from p2pstore.metadata.roster_codec import make_update
 from p2pstore.metadata.roster_statements import Endpoints, Fact
+from p2pstore.metadata.vector import Vector
 from p2pstore.pipeline.sealing import SealingKeys
 from p2pstore.seams.clock import Clock
 from p2pstore.seams.network import PeerEndpoint
@@ -41,6 +43,10 @@ class StatementStore(Protocol):
 
     async def keys_arrived(self) -> int:
         """Open what was kept sealed for want of keys."""
+        ...
+
+    async def cut_off(self, cuts: Mapping[PeerId, Vector]) -> None:
+        """Of these machines only what their cuts cover counts from now on."""
         ...
 
 
@@ -66,6 +72,7 @@ class Membership:
         self._store: StatementStore | None = None
         self._sites_of: Roster | None = None
         self._sites: Mapping[PeerId, str] = {}
+        self._cuts: dict[PeerId, Vector] | None = None
         self._changing = trio.Lock()
         self._mending = trio.Lock()
         self.changed = trio.Event()
@@ -209,6 +216,11 @@ class Membership:
         self.roster, self.keyring = roster, keyring
         if fresh and self._store is not None:
             await self._store.keys_arrived()
+        if self._store is not None:
+            cuts = joined_cuts((removed.peer_id, removed.cuts) for removed in roster.removed())
+            if cuts != self._cuts:
+                await self._store.cut_off(cuts)
+                self._cuts = cuts
         self.changed.set()
         self.changed = trio.Event()
 

@@ -73,6 +73,8 @@ CALLS: dict[str, list[str | bytes]] = {
     "peers role": ["peers", "role", "nas", "storage"],
     "peers limit": ["peers", "limit", "30G"],
     "peers revoke": ["peers", "revoke", "nas", "--yes"],
+    "peers frozen": ["peers", "frozen"],
+    "peers adopt": ["peers", "adopt", "nas", "--yes"],
     "peers forget": ["peers", "forget", "nas", "--yes"],
     "recovery-kit print": ["recovery-kit", "print", "--words-file", "WORDS"],
     "sim run": ["sim", "run", "new-disk", "--peers", "2", "--days", "0.002"],

@@ -80,7 +80,7 @@ class FakeDaemon:
         ops: dict[str, Op] = {name: self._noted(name, getattr(self, f"op_{name}")) for name in names}
         ops["invite.wait"] = self._noted("invite.wait", self.op_invite_wait)
         ops |= {name: self._noted(name, op) for name, op in FakeSafety().handlers().items()}
-        for part in ("rename", "site", "role", "limit", "revoke", "forget"):
+        for part in ("rename", "site", "role", "limit", "revoke", "forget", "frozen", "adopt"):
             ops[f"peers.{part}"] = self._noted(f"peers.{part}", getattr(self, f"op_peers_{part}"))
         ops |= {name: self._noted(name, op) for name, op in FakeHistory().handlers().items()}
         return ops
@@ -142,6 +142,13 @@ class FakeDaemon:
             "by_paper_key": "secret" in call.args, "generation": "cd" * 16, "told": [], "away": ["laptop"],
             "could_read": "everything", "enrolled": [], "next": ["p2pstore safe"],
         }
+
+    async def op_peers_frozen(self, call: Call) -> Any:
+        change = {"path": b"/caf\xe9 \n.txt", "kind": "file", "size": 7, "deleted": False, "when_ms": 1_700_000_000_000}
+        return {"machines": [{"name": "nas", "peer_id": "ab" * 32, "count": 2, "changes": [change]}]}
+
+    async def op_peers_adopt(self, call: Call) -> Any:
+        return {"name": call.args["name"], "peer_id": "ab" * 32, "adopted": 2}
 
     async def op_peers_forget(self, call: Call) -> Any:
         return await self.op_peers_revoke(call)

@@ -100,6 +100,36 @@ def test_a_stolen_laptop_is_cut_off_everywhere_and_what_is_written_then_is_not_f
         assert peers(a, "revoke", "B").code == 4
 
 
+def test_what_a_removed_machine_wrote_unheard_is_held_back_until_somebody_adopts_it(folder: Path) -> None:
+    with family(folder, "ABC") as found:
+        a, b, c = found.all()
+        assert put(a, folder, "plan", b"a" * 1000).code == 0
+        wait_until(lambda: tree_on(b) == tree_on(c) == {b"/plan"}, "all show it")
+        a.kill()
+        assert put(b, folder, "plan", b"b" * 1000).json["files"] == 1
+        assert put(b, folder, "trip", b"t" * 1000).json["files"] == 1
+        wait_until(lambda: b"/trip" in tree_on(c), "C hears of it, A does not")
+        b.kill()
+        c.kill()
+        start(a)
+        assert peers(a, "revoke", "B").json["removed"] is True
+        start(c)
+        wait_linked([a, c])
+        for machine in (a, c):
+            wait_until(lambda machine=machine: peers(machine, "frozen").json["machines"] != [], "held back")  # type: ignore[misc]
+            [held] = peers(machine, "frozen").json["machines"]
+            assert (held["name"], [one["path"] for one in held["changes"]]) == ("B", ["/plan", "/trip"])
+            assert tree_on(machine) == {b"/plan"}
+            assert p2p(machine.home, "cat", "/plan").out == b"a" * 1000
+        [finding] = [one for one in a.ask("doctor")["checks"] if one["name"] == "frozen"]
+        assert (finding["state"], finding["fix"]) == ("warn", ["p2pstore peers frozen; p2pstore peers adopt B"])
+        assert peers(c, "adopt", "B").json["adopted"] == 2
+        for machine in (a, c):
+            wait_until(lambda machine=machine: tree_on(machine) == {b"/plan", b"/trip"}, "all count it")  # type: ignore[misc]
+            assert p2p(machine.home, "cat", "/plan").out == b"b" * 1000
+            assert peers(machine, "frozen").json["machines"] == []
+
+
 def test_the_paper_reads_generations_before_and_after_a_revocation(folder: Path) -> None:
     from tests.daemons.test_recovery import use
 

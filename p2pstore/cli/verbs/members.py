@@ -160,6 +160,43 @@ def forget(session: Session, name: str, *, with_paper_key: bool, words_file: str
     return _remove(session, "peers.forget", name, with_paper_key=with_paper_key, words_file=words_file)
 
 
+@peers.command(cls=Verb)
+@click.argument("name", required=False)
+@click.pass_obj
+def frozen(session: Session, name: str | None) -> int:
+    """List what removed machines wrote after they were removed.
+
+    Nobody had heard of these changes when the machine was removed, so they are held back: shown nowhere, replacing
+    nothing. After a theft that is as it should be; of a machine that was only away, adopt them.
+    """
+    result = session.ask("peers.frozen", {"name": name})
+    lines = []
+    for machine in result["machines"]:
+        left_out = machine["count"] - len(machine["changes"])
+        lines.append(f"{text.printable(machine['name'])}: {text.count(machine['count'], 'change')} held back")
+        for one in machine["changes"]:
+            change = "removes" if one["deleted"] else one["kind"]
+            lines.append(f"  {text.moment(one['when_ms'] * 1_000_000)}  {change:7}  {text.shown(one['path'])}")
+        lines += [f"  and {left_out:,} more"] if left_out else []
+        lines.append(f"  take them in: p2pstore peers adopt {text.printable(machine['name'])}")
+    session.show(result, lines or ["nothing is held back"])
+    return exits.DONE
+
+
+@peers.command(cls=Verb)
+@click.argument("name")
+@click.pass_obj
+def adopt(session: Session, name: str) -> int:
+    """Take in what a removed machine wrote after it was removed.
+
+    All machines do. What was changed elsewhere meanwhile becomes a conflict copy; nothing is replaced unseen.
+    """
+    _confirm(session, f"what {name} wrote after its removal will count", "peers adopt")
+    result = session.ask("peers.adopt", {"name": name})
+    session.show(result, [f"{text.count(result['adopted'], 'change')} of {result['name']} taken in"])
+    return exits.DONE
+
+
 def _remove(session: Session, op: str, name: str, *, with_paper_key: bool, words_file: str | None) -> int:
     args: dict[str, Any] = {"name": name}
     if with_paper_key:
