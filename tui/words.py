@@ -6,13 +6,18 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
+from p2pstore.control import wording
+
+count, shown = wording.count, wording.shown
+
 STALE_AFTER_S: Final = 30.0
 """Any figure older than this carries its age."""
 
 UNKNOWN_AFTER_S: Final = 900.0
 """A verdict older than this is no verdict (DESIGN 12)."""
 
-_KEPT: Final = frozenset("\u200d")
+NOW_BELOW_S: Final = 10.0
+"""Younger than this is "now"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,22 +75,6 @@ VARIABLES: Final = {"safe": "$success", "thin": "$warning", "risk": "$error", "l
 """The theme's colour of each state; what is unknown has none."""
 
 
-def shown(name: bytes) -> str:
-    """A name that is safe on a terminal and on one line; no two names look the same (as `p2pstore ls` shows it)."""
-    text = name.decode("utf-8", "surrogateescape").replace("\\", "\\\\")
-    if text.isprintable():
-        return text
-    return "".join(_escape(character) for character in text)
-
-
-def _escape(character: str) -> str:
-    if character.isprintable() or character in _KEPT:
-        return character
-    if "\udc80" <= character <= "\udcff":  # a byte that was not UTF-8
-        return f"\\x{ord(character) - 0xDC00:02x}"
-    return character.encode("unicode_escape").decode("ascii")
-
-
 def size(count: float | None) -> str:
     """At most five characters: "812", "1.5K", "12M", "330G"; powers of 1000. "" for None."""
     if count is None:
@@ -100,13 +89,9 @@ def size(count: float | None) -> str:
 
 
 def age(seconds: float | None) -> str:
-    """"now", "40 s", "20 min", "3 h", "5 days"; "never" for None."""
-    if seconds is None:
-        return "never"
-    for limit, divisor, unit in ((10, 0, ""), (90, 1, "s"), (5400, 60, "min"), (129600, 3600, "h")):
-        if seconds < limit:
-            return f"{seconds / divisor:.0f} {unit}" if divisor else "now"
-    return f"{seconds / 86400:.0f} days"
+    """"now", "40 s", "20 min", "3 h", "5 days"; "never" for None. "now" lasts longer than on the command line: what is
+    painted again and again must not count the seconds."""
+    return wording.age(seconds, now_below_s=NOW_BELOW_S)
 
 
 def duration(seconds: float) -> str:
@@ -124,11 +109,6 @@ def moment(at_s: float, now_s: float) -> str:
 def clock(at_s: float) -> str:
     """"21:03:11"."""
     return time.strftime("%H:%M:%S", time.localtime(at_s))
-
-
-def count(number: int, noun: str) -> str:
-    """"1 file", "1,204 files"."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def bar(width: int, safe: float, sent: float, glyphs: Glyphs) -> str:

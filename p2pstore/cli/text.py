@@ -6,10 +6,12 @@ import re
 import time
 from typing import Any, Final
 
+from p2pstore.control import wording
+
+age, count, printable, shown = wording.age, wording.count, wording.printable, wording.shown
+
 _UNITS: Final = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
 _DURATIONS: Final = {"": 1.0, "S": 1.0, "M": 60.0, "H": 3600.0, "D": 86400.0}
-_KEPT: Final = frozenset("\u200d")
-"""The joiner inside emoji: not printable by itself, and harmless."""
 
 
 def parse_size(text: str) -> int:
@@ -61,28 +63,6 @@ def parse_address(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def shown(name: bytes) -> str:
-    """A name that is safe on a terminal and on one line: control, format and foreign characters as escapes; a
-    backslash doubled, so that no two names look the same."""
-    text = name.decode("utf-8", "surrogateescape").replace("\\", "\\\\")
-    if text.isprintable():
-        return text
-    return "".join(_escape(c) for c in text)
-
-
-def printable(line: str) -> str:
-    """A line of text that is safe on a terminal: all but tabs escaped that is not printable."""
-    return "".join(c if c == "\t" else _escape(c) for c in line)
-
-
-def _escape(character: str) -> str:
-    if character.isprintable() or character in _KEPT:
-        return character
-    if "\udc80" <= character <= "\udcff":  # a byte that was not UTF-8
-        return f"\\x{ord(character) - 0xDC00:02x}"
-    return character.encode("unicode_escape").decode("ascii")
-
-
 def size(count: int) -> str:
     """"812 B", "1.5 KB", "12 MB": two digits at least, powers of 1000."""
     value, unit = float(count), "B"
@@ -91,21 +71,6 @@ def size(count: int) -> str:
             break
         value /= 1000
     return f"{count} B" if unit == "B" else f"{value:.1f} {unit}" if value < 9.95 else f"{value:.0f} {unit}"
-
-
-def count(number: int, noun: str) -> str:
-    """"1 file", "1,204 files"."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def age(seconds: float | None) -> str:
-    """"now", "40 s", "20 min", "3 h", "5 days"; "never" for None."""
-    if seconds is None:
-        return "never"
-    for limit, divisor, unit in ((3, 0, ""), (90, 1, "s"), (5400, 60, "min"), (129600, 3600, "h")):
-        if seconds < limit:
-            return f"{seconds / divisor:.0f} {unit}" if divisor else "now"
-    return f"{seconds / 86400:.0f} days"
 
 
 def moment(time_ns: int) -> str:

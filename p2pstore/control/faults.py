@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from p2pstore import errors
 from p2pstore.control import exits
+from p2pstore.control.wording import shown
 from p2pstore.errors import Malformed, P2PStoreError
 
 
@@ -78,8 +79,7 @@ def _clean(text: str) -> str:
 
 def shown_path(path: bytes) -> str:
     """A path as it stands in a sentence: quoted, with control characters and foreign bytes as escapes."""
-    text = path.decode("utf-8", "backslashreplace")
-    return "'" + "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text) + "'"
+    return f"'{shown(path)}'"
 
 
 def not_found(path: bytes) -> Failure:

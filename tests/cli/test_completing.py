@@ -113,6 +113,8 @@ def test_tab_in_bash_completes_verbs_paths_machines_and_files(terminal: Terminal
         (["peers", "rename", "n"], ["nas"]),
         (["put", "x", "p2p:/n"], ["p2p:/notes.txt"]),
         (["completion", "z"], ["zsh"]),
+        (["join", "7-guit"], ["7-guitar"]),
+        (["join", "7-guitar-suns"], ["7-guitar-sunset"]),
         (["ls", "/nothing/"], []),
     ],
 )

@@ -65,22 +65,25 @@ async def running(
             yield pilot
 
 
-async def settle(pilot: Pilot[None], *, tries: int = 500) -> None:
+async def settle(pilot: Pilot[None], *, tries: int = 500, more_follows: bool = False) -> None:
     """Wait until nothing is under way any more: no worker but those that never end, no timer, and the same picture
-    for three looks (or for as long as a paint takes, while transfers have it painted again and again)."""
+    after a short calm (or after as long as a paint takes, while transfers have it painted again and again). To look is
+    the dearest part: it is done only where it is calm. Between keys (`more_follows`) nobody waits for paints."""
     app = pilot.app
     assert isinstance(app, P2pApp)
-    last, same = "", 0
+    last, calm = "", 0
     for _ in range(tries):
         await pilot.pause(0.02)
-        now = text_of(app)
         busy = any(worker.is_running and worker.group not in ("link", "default") for worker in app.workers)
         busy = busy or any(listing.is_waiting for listing in app.main.query(Listing))
         busy = busy or (app.will_paint and not app.model.running)
-        same = same + 1 if now == last and not busy else 0
-        last = now
-        if same >= (20 if app.model.running else 3):
+        calm = 0 if busy else calm + 1
+        if calm < (15 if app.model.running and not more_follows else 2):
+            continue
+        now = text_of(app)
+        if now == last:
             return
+        last, calm = now, 0
     raise AssertionError("the screen does not come to rest")
 
 

@@ -11,11 +11,12 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from p2pstore.control.faults import Fault
+from p2pstore.keys.words import word_list as keys_word_list
 from tests.tui.fake_backend import NO_HOUSEHOLD, NOT_RUNNING, TRANSFERS, FakeHousehold
 from tests.tui.screens import running, settle, show, text_of
 from tui.app import P2pApp
 from tui.dialogs.confirm import Confirm
-from tui.dialogs.first_run import FirstRun
+from tui.dialogs.first_run import FirstRun, word_list
 
 
 def app_of(pilot: Pilot[None]) -> P2pApp:
@@ -371,6 +372,30 @@ def test_a_join_that_fails_says_why_and_what_to_type() -> None:
         assert "p2pstore invite" in text
 
     show(household, flow, run=run)
+
+
+def test_tab_completes_the_words_of_a_code_and_goes_on_elsewhere() -> None:
+    household = FakeHousehold()
+    household.refusal = NO_HOUSEHOLD
+
+    async def flow(pilot: Pilot[None]) -> None:
+        await press(pilot, "j")
+        code = pilot.app.screen.query_one("#field-code", Input)
+        await pilot.press(*"7-guit", "tab")
+        assert code.value == "7-guitar-"
+        await pilot.press(*"su", "tab")
+        assert code.value == "7-guitar-su", "many words begin like that"
+        await pilot.press(*"nse", "tab")
+        assert code.value == "7-guitar-sunset"
+        code.value = ""
+        await pilot.press("tab")
+        assert pilot.app.focused is pilot.app.screen.query_one("#field-at", Input)
+
+    show(household, flow)
+
+
+def test_codes_are_made_of_the_words_that_are_completed() -> None:
+    assert word_list() == keys_word_list()
 
 
 def test_what_was_put_into_the_trash_comes_back_with_one_key() -> None:

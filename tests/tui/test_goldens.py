@@ -28,9 +28,9 @@ def golden(
     async def go() -> None:
         for width, height in sizes:
             async with running(household, (width, height), **options) as pilot:
-                for key in keys:
+                for number, key in enumerate(keys, 1):
                     await pilot.press(key)
-                    await settle(pilot)
+                    await settle(pilot, more_follows=number < len(keys))
                 app: Any = pilot.app
                 compare(app, f"{width}x{height}-{name}", colours=colours and (width, height) == sizes[-1])
 
@@ -180,6 +180,13 @@ def test_the_first_run_offers_to_begin_and_to_join() -> None:
     household = FakeHousehold()
     household.refusal = NO_HOUSEHOLD
     golden("first-run", household, sizes=((60, 20), (80, 24)), home=Path("/home/mum/.local/share/p2pstore"))
+
+
+def test_a_code_is_completed_word_by_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "mum-laptop")
+    household = FakeHousehold()
+    household.refusal = NO_HOUSEHOLD
+    golden("join", household, "j", *"7-guit", "tab", *"sunn", sizes=((60, 20), (80, 24)))
 
 
 def test_plain_characters_only_where_the_font_has_no_shapes() -> None:

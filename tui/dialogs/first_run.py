@@ -6,8 +6,10 @@ The work is done by `p2pstore init`, `join` and `up` in processes of their own, 
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import os
+import re
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -18,6 +20,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.screen import Screen
+from textual.suggester import Suggester
 from textual.widgets import Input
 
 from tui import words
@@ -67,6 +70,34 @@ async def run_command(home: Path, arguments: Sequence[str]) -> tuple[int, dict[s
     return process.returncode or 0, answer
 
 
+@functools.cache
+def word_list() -> tuple[str, ...]:
+    """The words that codes are made of."""
+    from mnemonic import Mnemonic
+
+    return tuple(Mnemonic("english").wordlist)
+
+
+def code_matches(typed: str) -> list[str]:
+    """What a code whose last word is unfinished could go on with: `7-guit` with `7-guitar`."""
+    found = re.fullmatch(r"(\d{1,2}-(?:[a-z]+-)?)([a-z]+)", typed.lower())
+    if found is None:
+        return []
+    return [found[1] + word for word in word_list() if word.startswith(found[2])]
+
+
+class CodeSuggester(Suggester):
+    """Shows the rest of a word as soon as only one is left."""
+
+    def __init__(self) -> None:
+        super().__init__(use_cache=False, case_sensitive=True)
+
+    async def get_suggestion(self, value: str) -> str | None:
+        """The whole, or None."""
+        matches = code_matches(value)
+        return matches[0] if len(matches) == 1 else None
+
+
 class FirstRun(Screen[bool]):
     """Begin or join. Leaves with True once a daemon should be there."""
 
@@ -85,6 +116,7 @@ class FirstRun(Screen[bool]):
         Binding("q", "app.quit", "quit", id="first_quit"),
         Binding("down", "app.focus_next", "next", show=False),
         Binding("up", "app.focus_previous", "previous", show=False),
+        Binding("tab", "complete", "complete", show=False, priority=True, id="first_complete"),
     ]
 
     def __init__(self, home: Path, glyphs: Glyphs, run: Run | None = None) -> None:
@@ -138,7 +170,8 @@ class FirstRun(Screen[bool]):
                 "The recovery kit is 24 words that restore everything; keep the file on paper\n"
                 "or a stick, never only on this machine.\n"
                 if mode == "new"
-                else "On a machine that is in it, type: p2pstore invite   and copy the code from there.\n",
+                else "On a machine that is in it, type: p2pstore invite   and copy the code from there.\n"
+                "Tab completes its words.\n",
                 (f"{self._glyphs.enter} next, and at the end go   esc back\n", "$foreground-muted"),
             )
         )
@@ -147,7 +180,8 @@ class FirstRun(Screen[bool]):
         for key, label, initial in fields:
             await form.mount(Said(id=f"label-{key}"))
             form.query_one(f"#label-{key}", Said).say(assemble((label, "$foreground-muted")))
-            field = Input(initial or defaults.get(key, ""), id=f"field-{key}")
+            suggester = CodeSuggester() if key == "code" else None
+            field = Input(initial or defaults.get(key, ""), id=f"field-{key}", suggester=suggester)
             field.cursor_blink = False
             await form.mount(field)
         form.query(Input).first().focus()
@@ -164,6 +198,17 @@ class FirstRun(Screen[bool]):
         """To the choice."""
         if not self._busy:
             await self._show("")
+
+    def action_complete(self) -> None:
+        """The word that is being typed; in other fields, the next field."""
+        field = self.focused
+        matches = code_matches(field.value) if isinstance(field, Input) and field.id == "field-code" else []
+        if isinstance(field, Input) and matches:
+            whole = len(matches) == 1 and matches[0].count("-") == 1
+            field.value = os.path.commonprefix(matches) + ("-" if whole else "")  # noqa: RUF071  of characters
+            field.cursor_position = len(field.value)
+        else:
+            self.focus_next()
 
     def on_input_submitted(self, message: Input.Submitted) -> None:
         """The next field; at the last one, go."""

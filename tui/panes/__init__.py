@@ -1,1 +1,1 @@
-"""One file for each tab: Files, Machines, Activity, Safety."""
+"""One file for each tab: Files, Machines, Activity, Safety, History."""

@@ -53,6 +53,7 @@ class FilesPane(Pane):
         self._news = -1
         self._shown: bytes | None = None
         self._info = False
+        self._titles = ("", "")
 
     def compose(self) -> ComposeResult:
         """List and detail."""
@@ -117,11 +118,17 @@ class FilesPane(Pane):
 
     def _paint_frame(self) -> None:
         listing = self.listing
-        frame = self.query_one("#list-frame")
-        frame.border_title = Text(words.shown(listing.folder_here))  # a name is no markup
         total = listing.root.total
         marked = f"{len(listing.marked)} marked  " if listing.marked else ""
-        frame.border_subtitle = f"{marked}{min(listing.cursor + 1, total):,}/{total:,}" if total else marked
+        place = f"{marked}{min(listing.cursor + 1, total):,}/{total:,}" if total else marked
+        titles = (words.shown(listing.folder_here), place)
+        if titles != self._titles:  # each of them repaints the whole frame, even when it stays the same
+            before, self._titles = self._titles, titles
+            frame = self.query_one("#list-frame")
+            if titles[0] != before[0]:
+                frame.border_title = Text(titles[0])  # a name is no markup
+            if titles[1] != before[1]:
+                frame.border_subtitle = titles[1]
         if listing.is_loaded and not total:
             self._show_empty()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
 from textual.content import Content
 from textual.widgets import Static
 
@@ -16,8 +17,18 @@ class Said(Static):
     def say(self, content: Content) -> None:
         """Show `content`."""
         if self._said is None or not _same(self._said, content):
-            self._said = content
-            self.update(content)
+            before, self._said = self._said, content
+            self.update(content, layout=self._needs_layout(before, content))
+
+    def _needs_layout(self, before: Content | None, after: Content) -> bool:
+        """Whether the new text may need another height: laying out the whole screen costs as much as painting it."""
+        height = self.styles.height
+        if height is not None and not height.is_auto:
+            return False
+        if before is None or not self.size.width:
+            return True
+        one, other = before.plain.split("\n"), after.plain.split("\n")
+        return len(one) != len(other) or any(cell_len(line) > self.size.width for line in (*one, *other))
 
     @property
     def text(self) -> str:

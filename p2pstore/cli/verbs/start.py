@@ -135,8 +135,31 @@ def invite(session: Session, *, role: str, ttl: float, no_wait: bool) -> int:
     return exits.DONE
 
 
+class _Code(click.ParamType[str]):
+    """A code; Tab completes its words."""
+
+    name = "code"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002
+        """As it is: the daemon of the other machine knows whether it is right."""
+        return str(value)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:  # noqa: ARG002
+        """Words of the list after the number."""
+        import re
+
+        from click.shell_completion import CompletionItem
+
+        from p2pstore.keys.words import word_list
+
+        found = re.fullmatch(r"(\d{1,2}-(?:[a-z]+-)?)([a-z]*)", incomplete)
+        if found is None:
+            return []
+        return [CompletionItem(found[1] + word) for word in word_list() if word.startswith(found[2])]
+
+
 @click.command(cls=Verb)
-@click.argument("code", required=False)
+@click.argument("code", required=False, type=_Code())
 @click.option("--at", metavar="HOST:PORT", type=Converted("address", text.parse_address), help="Where the inviter is.")
 @click.option("--name", metavar="NAME", help="This machine's name.")
 @click.option("--site", metavar="SITE", help="Where it stands  [default: home]")

@@ -15,7 +15,7 @@ from p2pstore.control.faults import Failure, Fault
 @click.command(cls=Verb)
 @click.option(
     "--screen",
-    type=click.Choice(["files", "machines", "activity", "safety"]),
+    type=click.Choice(["files", "machines", "activity", "safety", "history"]),
     default="files",
     show_default=True,
     help="Where to begin.",
