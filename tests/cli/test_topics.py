@@ -46,7 +46,7 @@ def test_help_lists_every_topic_and_explains_each(cli: Cli) -> None:
 
 def test_parts_of_verbs_are_explained(cli: Cli) -> None:
     assert "Usage: p2pstore peers revoke" in cli("help", "peers", "revoke").text
-    wrong = cli("help", "peers", "adopt", "--json")
+    wrong = cli("help", "peers", "no-such-part", "--json")
     assert (wrong.code, "verdict" in wrong.last["what"]) == (2, True)
 
 
