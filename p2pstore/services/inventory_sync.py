@@ -1,13 +1,14 @@
 """Tells linked peers which shards this machine's stores hold, and keeps what they tell in the ledger.
 
 Inventories have one writer each, so there is nothing to merge: a counter per store says who knows how much. Changes
-are gathered for half a second and pushed; everything missed is pulled when a link comes up.
+are gathered until they pause and pushed; everything missed is pulled when a link comes up.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 import trio
@@ -22,10 +23,11 @@ from p2pstore.protocols.sync import HeldShard, StoreChanges, StoreMark
 from p2pstore.seams.clock import Clock
 from p2pstore.seams.network import Message, Network
 
-GATHER_S: Final = 2.0
-"""Changes within this go in one message. Each message costs its reader a millisecond and a ledger commit, and every
-machine tells every other: at half a second that was a third of what an upload cost its holders (docs/measurements.md).
-Nobody waits for it: uploads know their receipts, readers ask holders."""
+GATHER_S: Final = 1.0
+GATHER_MOST_S: Final = 10.0
+"""Changes are told when none has come for the first, or after the second. Each message costs its reader a millisecond
+and a ledger commit, and every machine tells every other: told twice a second, that was a third of what an upload cost
+its holders (docs/measurements.md). Nobody waits for it: uploads know their receipts, readers ask holders."""
 
 REFRESH_S: Final = 6 * 3600.0
 """A link that stays up for weeks is asked so often, so that the time of proof stays fresh (it counts for 35 days)."""
@@ -81,6 +83,23 @@ class LocalStore(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What was read from the stores last: all linked peers know equally much most of the time, and ask alike.
+
+    Attributes:
+        changed: set when a store has changed since.
+        epochs: of all stores then.
+        known: the question.
+        changes: the answer.
+    """
+
+    changed: trio.Event
+    epochs: dict[StoreId, bytes]
+    known: dict[StoreId, StoreMark]
+    changes: list[StoreChanges]
+
+
 class InventorySync:
     """The inventories' half of metadata sync; `MetadataSync` runs it."""
 
@@ -102,6 +121,7 @@ class InventorySync:
         self._stores = stores
         self._changed = trio.Event()
         self._marks: dict[PeerId, dict[StoreId, StoreMark]] = {}
+        self._last: _Answer | None = None
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep our own holdings in our own ledger, and note when a store changes, until cancelled."""
@@ -120,13 +140,22 @@ class InventorySync:
                     pause_s = min(RETRY_MAX_S, 2 * pause_s)
                     continue
                 await changed.wait()
-                await self._clock.sleep(GATHER_S)
+                await self._pause()
 
     async def _watch(self, store: LocalStore) -> None:
         while True:
             await store.wait_change()
             self._changed.set()
             self._changed = trio.Event()
+
+    async def _pause(self) -> None:
+        """Return when nothing has changed for a while, or after `GATHER_MOST_S`."""
+        ends_s = self._clock.now_s() + GATHER_MOST_S
+        while True:
+            changed = self._changed
+            await self._clock.sleep(GATHER_S)
+            if not changed.is_set() or self._clock.now_s() >= ends_s:
+                return
 
     async def _absorb_own(self) -> None:
         more = True
@@ -148,6 +177,17 @@ class InventorySync:
 
     async def _changes(self, known: dict[StoreId, StoreMark]) -> list[StoreChanges]:
         """What our stores have that somebody who knows `known` lacks, as much as fits a message, by store."""
+        epochs = {store.store: store.epoch for store in self._stores()}
+        last = self._last
+        if last is not None and not last.changed.is_set() and (last.epochs, last.known) == (epochs, known):
+            return last.changes
+        changed = self._changed
+        found = await self._read_changes(known)
+        if len(found) == len(epochs):  # else a disk sleeps, and may wake at any time
+            self._last = _Answer(changed, epochs, dict(known), found)
+        return found
+
+    async def _read_changes(self, known: dict[StoreId, StoreMark]) -> list[StoreChanges]:
         found = []
         left = INVENTORY_CHANGES_MAX
         for store in sorted(self._stores(), key=lambda each: each.store):
@@ -217,7 +257,7 @@ class InventorySync:
                 if not any(each.store in told and told[each.store].counter >= each.upto for each in news):
                     break  # it does not take them: it will pull
             await changed.wait()
-            await self._clock.sleep(GATHER_S)
+            await self._pause()
 
     # --- the other side -------------------------------------------------------------------------------------------
 
