@@ -299,6 +299,9 @@ PACK_FILES_OPEN_MAX: Final = 32
 DROPS_REMEMBERED_MIN: Final = 10_000
 """Drops that the change feed of a store always remembers; more only up to the number of shards held."""
 
+WATCHED_FOLDERS_MAX: Final = 32
+"""Local folders watched by one machine: each holds a thread that sleeps, and its news."""
+
 CLOCK_SKEW_SHOWN_S: Final = 300.0
 """A peer whose clock is further off than this is shown; nothing is refused for it."""
 

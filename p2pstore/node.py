@@ -31,6 +31,7 @@ from p2pstore.metadata.roster import Roster
 from p2pstore.placement.promise import Promise, household_promise
 from p2pstore.seams.clock import Clock
 from p2pstore.seams.disk import Disk
+from p2pstore.seams.folder_events import FolderEvents
 from p2pstore.seams.local_files import LocalFiles
 from p2pstore.seams.network import Listen, Message, PeerNetwork
 from p2pstore.seams.workers import Workers
@@ -62,6 +63,9 @@ from p2pstore.services.surveyor import Surveyor
 from p2pstore.services.transfers import Transfers
 from p2pstore.services.upload import Uploader
 from p2pstore.services.verdict import VerdictService
+from p2pstore.services.watch_store import WatchStore
+from p2pstore.services.watched_folder import Means
+from p2pstore.services.watched_folders import WatchedFolders
 from p2pstore.storage.store import ShardStore
 
 UPLOAD_BYTES: Final = 80 * MIB
@@ -87,6 +91,7 @@ class Seams:
         ledger_disk: the folder of the metadata database.
         store_disk: the folder of shards.
         files: the file system that people put from and get to.
+        folder_events: news of folders in it.
         make_network: the network, given whom to admit and where peers are.
         datagrams: the DHT's socket.
     """
@@ -98,6 +103,7 @@ class Seams:
     ledger_disk: Disk
     store_disk: Disk
     files: LocalFiles
+    folder_events: FolderEvents
     make_network: Callable[[Membership], PeerNetwork]
     datagrams: Datagrams
 
@@ -229,6 +235,20 @@ class Node:
             keys_of=membership.sealing_keys_of,
         )
         self.transfers = Transfers(seams.clock)
+        self.watched = WatchedFolders(
+            Means(
+                store=WatchStore(seams.ledger_disk, seams.io),
+                files=seams.files,
+                events=seams.folder_events,
+                importer=self.importer,
+                tree=ledger,
+                transfers=self.transfers,
+                clock=seams.clock,
+                workers=seams.io,
+                scans=trio.Lock(),
+                can_write=lambda: membership.myself is not None and membership.myself.role != "storage",
+            )
+        )
         self.silences = Silences(
             clock=seams.clock, ledger=ledger, liveness=self.liveness, membership=membership
         )
@@ -383,6 +403,7 @@ class Node:
                 await nursery.start(self.dht.run)
                 await nursery.start(self.silences.run)
                 await nursery.start(self.shards.run)
+                await nursery.start(self.watched.run)
                 for service in (
                     self.membership.run,
                     self.liveness.run,
@@ -399,6 +420,7 @@ class Node:
                 task_status.started()
         finally:
             with trio.CancelScope(shield=True):
+                await self.watched.close()
                 await self._owed.close()
                 await self.store.close()
                 await self.ledger.close()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from p2pstore.errors import NoSpace
 from p2pstore.packing import Buffer
-from p2pstore.seams.local_files import LocalEntry, Unreadable
+from p2pstore.seams.local_files import LocalEntry, Stamp, Unreadable
 
 ROOT: Final = b"/"
 
@@ -23,6 +23,8 @@ class _Thing:
     Attributes:
         number: as an inode: another thing under the same name has another one.
         changes: how often the content changed.
+        device: of a folder that something is mounted at, that of what is mounted.
+        readable: whether a folder's names can be listed.
     """
 
     kind: str
@@ -32,6 +34,8 @@ class _Thing:
     data: bytearray = field(default_factory=bytearray)
     target: bytes | None = None
     changes: int = 0
+    device: int = 1
+    readable: bool = True
 
 
 class SimulatedSource:
@@ -101,6 +105,7 @@ class SimulatedFiles:
         self._used = 0
         self._numbers = itertools.count(1)
         self._things: dict[bytes, _Thing] = {ROOT: _Thing("folder", 0, 0o755)}
+        self.on_change: list[Callable[[bytes], None]] = []
 
     # --- what the person does -------------------------------------------------------------------------------------
 
@@ -119,11 +124,55 @@ class SimulatedFiles:
         thing = self.thing(path)
         thing.data[:] = data
         thing.changes += 1
+        self._tell(path)
 
     def remove(self, path: bytes) -> None:
         """Unlink a file or link."""
         self._used -= len(self.thing(path).data)
         del self._things[path]
+        self._tell(path)
+
+    def remove_all(self, path: bytes) -> None:
+        """Remove a folder and all below it."""
+        for name in sorted(self._things, reverse=True):
+            if name == path or name.startswith(path + b"/"):
+                self.remove(name)
+
+    def rename(self, path: bytes, new: bytes) -> None:
+        """Rename a file or folder, with all below it."""
+        for name in sorted(self._things):
+            if name == path or name.startswith(path + b"/"):
+                self._things[new + name[len(path) :]] = self._things.pop(name)
+        self._tell(path)
+        self._tell(new)
+
+    def unmount(self, path: bytes) -> dict[bytes, _Thing]:
+        """What was mounted at `path` is away, and what lies under it shows: an empty folder. Nobody is told."""
+        mounted = {name: thing for name, thing in self._things.items() if (name + b"/").startswith(path + b"/")}
+        for name in mounted:
+            del self._things[name]
+        self._things[path] = _Thing("folder", self.number(), 0o755)
+        return mounted
+
+    def mount(self, path: bytes, things: dict[bytes, _Thing]) -> None:
+        """The inverse of `unmount`. Nobody is told."""
+        del self._things[path]
+        self._things.update(things)
+
+    def make_mount(self, path: bytes, device: int) -> None:
+        """Say that what is at and below `path` lies on another file system."""
+        for name, thing in self._things.items():
+            if (name + b"/").startswith(path + b"/"):
+                thing.device = device
+
+    def set_readable(self, path: bytes, readable: bool) -> None:
+        """Give or take the right to list a folder."""
+        self.thing(path).readable = readable
+        self._tell(path)
+
+    def _tell(self, path: bytes) -> None:
+        for tell in list(self.on_change):
+            tell(path)
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
@@ -159,6 +208,8 @@ class SimulatedFiles:
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
             self._used -= len(before.data)
         self._things[path] = thing
+        thing.device = above.device
+        self._tell(path)
 
     # --- the seam -------------------------------------------------------------------------------------------------
 
@@ -178,18 +229,28 @@ class SimulatedFiles:
         while pending:
             folder = pending.pop()
             below = []
-            for name in self._names_in(folder.path):
+            for name in self.names_in(folder.path):
                 entry = self.describe(os.path.join(folder.path, name), (*folder.names, name))
                 yield entry
                 if isinstance(entry, LocalEntry) and entry.kind == "folder":
                     below.append(entry)
             pending.extend(reversed(below))
 
-    def _names_in(self, folder: bytes) -> list[bytes]:
-        above = folder.rstrip(b"/") or ROOT
+    def names_in(self, path: bytes) -> list[bytes]:
+        folder = self.thing(path)
+        if folder.kind != "folder":
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
+        if not folder.readable:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        above = path.rstrip(b"/") or ROOT
         return sorted(
             os.path.basename(path) for path in self._things if path != ROOT and os.path.dirname(path) == above
         )
+
+    def stamp(self, path: bytes) -> Stamp:
+        thing = self.thing(path)
+        size = len(thing.data) if thing.kind == "file" else 0
+        return Stamp(thing.kind, thing.device, thing.number, size, thing.mode, thing.mtime_ns, thing.changes)
 
     def open_source(self, path: bytes) -> SimulatedSource:
         return SimulatedSource(self, path)
@@ -214,7 +275,11 @@ class SimulatedFiles:
         parts = [part for part in path.split(b"/") if part]
         for depth in range(1, len(parts) + 1):
             name = ROOT + b"/".join(parts[:depth])
-            there = self._things.setdefault(name, _Thing("folder", self.number(), 0o755))
+            there = self._things.get(name)
+            if there is None:
+                there = self._things[name] = _Thing("folder", self.number(), 0o755)
+                there.device = self.thing(os.path.dirname(name)).device
+                self._tell(name)
             if there.kind != "folder":
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
 

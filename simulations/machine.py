@@ -32,6 +32,7 @@ from p2pstore.storage.store import ShardStore
 from simulations.clock import SimulatedClock
 from simulations.datagrams import SimulatedDatagrams
 from simulations.disk import SimulatedDisk
+from simulations.folder_events import SimulatedFolderEvents
 from simulations.local_files import SimulatedFiles
 from simulations.network import SimulatedNetwork
 from simulations.randomness import derived
@@ -141,6 +142,7 @@ class Machine:
         self.roster: Roster | None = None
         self.clock = SimulatedClock()
         self.files = SimulatedFiles()
+        self.folder_events = SimulatedFolderEvents(self.files, self.clock)
         self.ledger_disk = _MachineDisk(derived(world.seed, "disk", number, "ledger"), self._died)
         self.store_disk = _MachineDisk(derived(world.seed, "disk", number, "store"), self._died)
         self.node: Node | None = None
@@ -274,6 +276,7 @@ class Machine:
             ledger_disk=self.ledger_disk,
             store_disk=self.store_disk,
             files=self.files,
+            folder_events=self.folder_events,
             make_network=partial(self._make_network, rng),
             datagrams=self._socket,
         )

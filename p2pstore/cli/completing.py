@@ -107,6 +107,24 @@ def machine_names(ctx: click.Context, incomplete: str) -> list[CompletionItem]:
     ]
 
 
+def watched_folders(ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+    """Local paths of watched folders."""
+    session = ctx.find_object(Session)
+    if session is None:
+        return []
+    try:
+        with session.connect(timeout_s=COMPLETION_LIMIT_S) as client:
+            watches = client.call("watch", timeout_s=COMPLETION_LIMIT_S)["watches"]
+    except (P2PStoreError, OSError):
+        return []
+    names = [(os.fsdecode(watch["local"]), watch) for watch in watches]
+    return [
+        CompletionItem(name, help=f"{watch['state']}, {os.fsdecode(watch['target'])}")
+        for name, watch in names
+        if name.startswith(incomplete) and name.isprintable()
+    ]
+
+
 def put_words(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Local files; once there is a source, paths in the store too."""
     local = [] if incomplete.startswith(PREFIX.decode()) else [CompletionItem(incomplete, type="file")]

@@ -38,6 +38,7 @@ VERBS: Final = {
     "mkdir": VerbEntry("tree", "Make a folder", "Files"),
     "mv": VerbEntry("tree", "Move or rename", "Files"),
     "rm": VerbEntry("tree", "Remove", "Files"),
+    "watch": VerbEntry("watch", "Local folders whose changes are stored as they come", "Files"),
     "history": VerbEntry("history", "List the versions of a file or folder", "History"),
     "restore": VerbEntry("history", "Make an old version the newest", "History"),
     "diff": VerbEntry("history", "Show what differs between two states", "History"),

@@ -75,6 +75,32 @@ class StorePath(click.ParamType[bytes]):
         return [CompletionItem(folder + name) for name in names if (folder + name).startswith(text)]
 
 
+class LocalFolder(click.ParamType[bytes]):
+    """An argument that names a local folder."""
+
+    name = "folder"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bytes:  # noqa: ARG002
+        """Its absolute path; the daemon knows whether there is one."""
+        return value if isinstance(value, bytes) else local_path(value)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:  # noqa: ARG002
+        """The shell knows its folders."""
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type="dir")]
+
+
+class WatchedPath(LocalFolder):
+    """An argument that names a watched folder; completes from the running daemon."""
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        """The watched folders; local folders when the daemon is not there at once."""
+        from p2pstore.cli.completing import watched_folders
+
+        return list(watched_folders(ctx, incomplete)) or super().shell_complete(ctx, param, incomplete)
+
+
 class MachineName(click.ParamType[str]):
     """An argument that names a machine of the household; completes from the running daemon."""
 

@@ -41,7 +41,9 @@ TREE_OPS: Final = frozenset(
 )  # fmt: skip
 """Operations that show names or contents."""
 
-CHANGING_OPS: Final = frozenset({"put", "mkdir", "mv", "rm", "tag", "resolve", "restore", "copy", "rename"})
+CHANGING_OPS: Final = frozenset(
+    {"put", "watch.add", "mkdir", "mv", "rm", "tag", "resolve", "restore", "copy", "rename"}
+)
 """Operations that write to the tree."""
 
 

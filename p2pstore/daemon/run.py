@@ -30,10 +30,12 @@ from p2pstore.daemon.operations_retention import RetentionOperations
 from p2pstore.daemon.operations_safety import SafetyOperations
 from p2pstore.daemon.operations_transfer import TransferOperations
 from p2pstore.daemon.operations_tree import TreeOperations
+from p2pstore.daemon.operations_watch import WatchOperations
 from p2pstore.daemon.setup import ENROLMENT_PORT_OFFSET, decode_roster
 from p2pstore.edges.beacon import MulticastBeacon, loopback_interfaces
 from p2pstore.edges.clock import RealClock
 from p2pstore.edges.disk import RealDisk
+from p2pstore.edges.folder_events import RealFolderEvents
 from p2pstore.edges.local_files import RealFiles
 from p2pstore.edges.transport_zmq import ZmqNetwork
 from p2pstore.edges.workers import ThreadWorkers
@@ -123,6 +125,7 @@ async def _run(home: Home, settings: Settings, port: int | None, listen: str | N
         ledger_disk=RealDisk(home.ledger_path),
         store_disk=RealDisk(home.store_path),
         files=RealFiles(),
+        folder_events=RealFolderEvents(),
         make_network=make_network,
         datagrams=datagrams,
     )
@@ -169,6 +172,7 @@ async def _run(home: Home, settings: Settings, port: int | None, listen: str | N
     handlers |= RetentionOperations(node).handlers()
     handlers |= AdoptionOperations(node).handlers()
     handlers |= SafetyOperations(node).handlers()
+    handlers |= WatchOperations(node, home=home.path).handlers()
     members = MemberOperations(node, home=home)
     handlers = members.guarding(handlers | members.handlers())
     feed.operations = tuple(sorted(handlers))

@@ -16,7 +16,7 @@ from typing import Final
 
 from p2pstore.errors import NoSpace
 from p2pstore.packing import Buffer
-from p2pstore.seams.local_files import LocalEntry, Unreadable
+from p2pstore.seams.local_files import LocalEntry, Stamp, Unreadable
 
 PART_PREFIX: Final = b".p2pstore-"
 """Unfinished downloads carry this prefix; a scan for upload passes them over."""
@@ -26,6 +26,9 @@ HOLE_BYTES: Final = 64 * 1024
 """Blocks of zeros of this size are not written; smaller holes save less than they cost in extents."""
 
 _HOLE: Final = bytes(HOLE_BYTES)
+
+
+_KINDS: Final = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,19 +164,29 @@ class RealFiles:
         while pending:
             folder = pending.pop()
             try:
-                found = sorted(os.listdir(folder.path))
+                found = self.names_in(folder.path)
             except OSError as error:
                 yield Unreadable(folder.path, error.strerror or str(error))
                 continue
             below = []
             for name in found:
-                if name.startswith(PART_PREFIX):
-                    continue
                 entry = self.describe(os.path.join(folder.path, name), (*folder.names, name))
                 yield entry
                 if isinstance(entry, LocalEntry) and entry.kind == "folder":
                     below.append(entry)
             pending.extend(reversed(below))
+
+    def names_in(self, path: bytes) -> list[bytes]:
+        """The names in a folder, sorted; without unfinished downloads."""
+        return sorted(name for name in os.listdir(path) if not name.startswith(PART_PREFIX))
+
+    def stamp(self, path: bytes) -> Stamp:
+        """What is at `path`, without following a link."""
+        info = os.lstat(path)
+        kind = _KINDS.get(stat.S_IFMT(info.st_mode), "other")
+        size = info.st_size if kind == "file" else 0
+        mode = stat.S_IMODE(info.st_mode)
+        return Stamp(kind, info.st_dev, info.st_ino, size, mode, info.st_mtime_ns, info.st_ctime_ns)
 
     def read_small(self, path: bytes, bytes_max: int) -> bytes | None:
         """The whole of a small file as of one moment; None if it is larger now or does not hold still."""

@@ -281,6 +281,8 @@ class Drafting:
             raise PathFault("not-found", draft.path)
         if not draft.path:
             raise PathFault("not-empty", draft.path)
+        if draft.expected is not None and draft.expected != item.dots:
+            raise PathFault("changed", draft.path)
         if item.kind is Kind.FOLDER and self._view.children(item.entries, None, 1).items:
             raise PathFault("not-empty", draft.path)
         dot: Dot | None = None

@@ -82,9 +82,11 @@ class Remove:
 
     Attributes:
         path: what. If it has conflict copies, the next of them takes the name.
+        expected: if not None, the `Item.dots` that the caller believes are there; others raise PathFault("changed").
     """
 
     path: Path
+    expected: tuple[Dot, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,37 @@ class LocalEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Stamp:
+    """What a thing on the local disk was like at one moment; without its name, so that a renamed one is known again.
+
+    Attributes:
+        kind: "file", "folder", "link" or "other" (a socket, pipe or device).
+        device: the file system it lies on; may have another number after a restart of the machine.
+        inode: what it is there.
+        size: bytes (0 unless a file).
+        mode: permission bits.
+        mtime_ns: last change of the content, as programs say.
+        ctime_ns: last change of anything, as the system knows.
+    """
+
+    kind: str
+    device: int
+    inode: int
+    size: int
+    mode: int
+    mtime_ns: int
+    ctime_ns: int
+
+    def is_same(self, other: Stamp) -> bool:
+        """Whether nothing speaks for a change between the two: of a file's content, of a folder's mode."""
+        if self.kind != other.kind or self.inode != other.inode or self.mode != other.mode:
+            return False
+        return self.kind == "folder" or (self.size, self.mtime_ns, self.ctime_ns) == (
+            other.size, other.mtime_ns, other.ctime_ns,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
 class Unreadable:
     """Something that cannot be stored, and why."""
 
@@ -87,6 +118,14 @@ class LocalFiles(Protocol):
 
     def walk(self, path: bytes, names: tuple[bytes, ...]) -> Iterator[LocalEntry | Unreadable]:
         """`path` and all below it: parents before children, names sorted. Follows no link."""
+        ...
+
+    def names_in(self, path: bytes) -> list[bytes]:
+        """The names in a folder, sorted; without unfinished downloads."""
+        ...
+
+    def stamp(self, path: bytes) -> Stamp:
+        """What is at `path`, without following a link."""
         ...
 
     def open_source(self, path: bytes) -> OpenSource:

@@ -9,9 +9,9 @@ A file has an entry only once its whole content is durable. Interrupted before t
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import Final, Protocol
 
 import trio
@@ -75,10 +75,17 @@ class PutOutcome:
     Attributes:
         upto: the last operation of it; who has seen that has seen all of it.
         owed: stripes that did not keep their promise when they were committed.
+        on_stored: is told of each thing that is committed, with its operation (None if none was needed).
     """
 
     upto: Dot | None = None
     owed: set[EncodingId] = field(default_factory=set)
+    on_stored: Callable[[LocalEntry, Dot | None], None] | None = None
+
+    def stored(self, entry: LocalEntry, dot: Dot | None) -> None:
+        """Note one thing."""
+        if self.on_stored is not None:
+            self.on_stored(entry, dot)
 
     def committed(self, committed: Committed) -> None:
         """Note a commit."""
@@ -110,28 +117,33 @@ class Importer:
     async def put_all(self, origins: Sequence[Origin], level: Level, transfer: Transfer) -> PutOutcome:
         """Store all of `origins`. What fails is listed in `transfer.failed`; the rest goes on."""
         outcome = PutOutcome()
+        found = chain.from_iterable(self._files.walk(origin.local, origin.target) for origin in origins)
+        await self.put_found(found, level, transfer, outcome)
+        return outcome
+
+    async def put_found(
+        self, found: Iterable[Found], level: Level, transfer: Transfer, outcome: PutOutcome
+    ) -> None:
+        """Store what was found on the disk. `found` may look while it is gone through, in a worker job."""
         send, receive = trio.open_memory_channel[LocalEntry](2 * BATCH_ENTRIES)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._walk, origins, send, transfer, outcome)
+            nursery.start_soon(self._walk, iter(found), send, transfer, outcome)
             async for entry in receive:
                 turn = object()
                 await self._at_once.acquire_on_behalf_of(turn)
                 nursery.start_soon(self._put_large, entry, level, transfer, outcome, turn)
-        return outcome
 
     async def _walk(
         self,
-        origins: Sequence[Origin],
+        entries: Iterator[Found],
         large: trio.MemorySendChannel[LocalEntry],
         transfer: Transfer,
         outcome: PutOutcome,
     ) -> None:
         """Commit folders, links and small files in batches; pass large files on."""
         async with large:
-            for origin in origins:
-                entries = self._files.walk(origin.local, origin.target)
-                while batch := await self._workers.run(self._read_batch, entries, cost_s=0.005):
-                    await self._put_batch(batch, large, transfer, outcome)
+            while batch := await self._workers.run(self._read_batch, entries, cost_s=0.005):
+                await self._put_batch(batch, large, transfer, outcome)
         transfer.phase = "sending"
 
     def _read_batch(self, entries: Iterator[Found]) -> list[tuple[Found, bytes | None]]:
@@ -189,7 +201,7 @@ class Importer:
         if not drafts:
             return
         try:
-            outcome.committed(await self._ledger.commit([draft for _, _, draft in drafts]))
+            committed = await self._ledger.commit([draft for _, _, draft in drafts])
         except P2PStoreError as error:
             if len(drafts) == 1:
                 transfer.failed.append(Failed(drafts[0][0].path, error))
@@ -197,7 +209,9 @@ class Importer:
             for each in drafts:
                 await self._commit_batch([each], transfer, outcome)
             return
-        for entry, size, _ in drafts:
+        outcome.committed(committed)
+        for (entry, size, _), became in zip(drafts, committed.outcomes, strict=True):
+            outcome.stored(entry, became.dot)
             if entry.kind != "folder":
                 transfer.files_done += 1
                 transfer.read(size)
@@ -229,9 +243,10 @@ class Importer:
             now = await self._workers.run(self._files.describe, entry.path, entry.names)
             if isinstance(now, Unreadable):
                 raise ChangedWhileRead
-            await self.put_source(
+            dot = await self.put_source(
                 source, now.names, level, transfer, outcome, mtime_ns=now.mtime_ns, mode=now.mode
             )
+            outcome.stored(entry, dot)
         finally:
             source.close()
 
@@ -246,9 +261,9 @@ class Importer:
         mtime_ns: int,
         mode: int,
         exclusive: bool = False,
-    ) -> None:
-        """Store one content, then commit its version; both are noted in `outcome`. With `exclusive`, only if nothing
-        has that path, which is known for sure when it is committed.
+    ) -> Dot | None:
+        """Store one content, then commit its version; both are noted in `outcome`. Returns the version's operation.
+        With `exclusive`, only if nothing has that path, which is known for sure when it is committed.
 
         Raises:
             ChangedWhileRead, NotPlaced, PathFault: nothing was committed.
@@ -262,10 +277,11 @@ class Importer:
                 raise ChangedWhileRead
             data = begun.first
             inline = Put(path, Kind.FILE, Inline(data), len(data), mtime_ns, mode, expected=expected)
-            outcome.committed(await self._ledger.commit([inline]))
+            committed = await self._ledger.commit([inline])
+            outcome.committed(committed)
             transfer.read(len(data))
             transfer.placed(len(data))
-            return
+            return committed.outcomes[-1].dot
         promise = self._promise()
         content = await self._uploader.store(begun, promise, transfer, here=level is Level.HERE)
         drafts, reference = content_drafts(content, promise)
@@ -276,6 +292,7 @@ class Importer:
         if owed:
             await self._owe(owed)
             outcome.owed.update(owed)
+        return committed.outcomes[-1].dot
 
 
 def _first_bytes(source: ByteSource) -> bytes:

@@ -125,3 +125,35 @@ def test_folders_and_links_are_told_apart(twin: tuple[LocalFiles, bytes, Write])
     entry = files.describe(root + b"/d", ())
     assert isinstance(entry, LocalEntry)
     assert (entry.mode, entry.mtime_ns) == (0o700, 5_000_000_000)
+
+
+def test_a_stamp_changes_with_the_content_and_survives_a_look(twin: tuple[LocalFiles, bytes, Write]) -> None:
+    files, root, write = twin
+    path = root + b"/f"
+    write(path, b"one")
+    before = files.stamp(path)
+    assert (before.kind, before.size) == ("file", 3)
+    assert before.is_same(files.stamp(path))
+    part = files.part_file(path)
+    part.write(0, b"two")
+    part.publish(size=3, mode=before.mode, mtime_ns=before.mtime_ns)
+    assert not before.is_same(files.stamp(path)), "another file of the same size and time"
+    files.make_link(b"f", root + b"/l")
+    files.make_folder(root + b"/d")
+    assert [files.stamp(root + b"/" + name).kind for name in (b"d", b"f", b"l")] == ["folder", "file", "link"]
+    with pytest.raises(FileNotFoundError):
+        files.stamp(root + b"/no")
+
+
+def test_names_in_a_folder_are_sorted_and_without_parts(twin: tuple[LocalFiles, bytes, Write]) -> None:
+    files, root, write = twin
+    write(root + b"/b", b"")
+    write(root + b"/a\xff", b"")
+    part = files.part_file(root + b"/c")
+    part.write(0, b"x")
+    assert files.names_in(root) == [b"a\xff", b"b"]
+    part.abandon()
+    with pytest.raises(NotADirectoryError):
+        files.names_in(root + b"/b")
+    with pytest.raises(FileNotFoundError):
+        files.names_in(root + b"/no")

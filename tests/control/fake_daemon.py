@@ -35,6 +35,14 @@ PEER = {
 }
 
 
+WATCH = {
+    "local": b"/home/caf\xe9", "target": b"/photos", "two_way": False, "ignored": ["*.tmp"], "state": "asks",
+    "entries": 100, "waiting": 2, "trashed": 3, "scanned_s": 1_700_000_000.0,
+    "hold": {"trouble": "device-changed", "where": b"disk", "missing": 60, "known": 100},
+    "failed_count": 1, "failed": [{"path": b"locked", "why": "Permission denied"}], "problem": None,
+}  # fmt: skip
+
+
 @dataclass
 class Node:
     """One thing in the tree."""
@@ -82,6 +90,9 @@ class FakeDaemon:
         ops |= {name: self._noted(name, op) for name, op in FakeSafety().handlers().items()}
         for part in ("rename", "site", "role", "limit", "revoke", "forget", "frozen", "adopt"):
             ops[f"peers.{part}"] = self._noted(f"peers.{part}", getattr(self, f"op_peers_{part}"))
+        ops["watch"] = self._noted("watch", self.op_watch)
+        for part in ("add", "rm", "allow", "keep"):
+            ops[f"watch.{part}"] = self._noted(f"watch.{part}", getattr(self, f"op_watch_{part}"))
         ops |= {name: self._noted(name, op) for name, op in FakeHistory().handlers().items()}
         return ops
 
@@ -149,6 +160,21 @@ class FakeDaemon:
 
     async def op_peers_adopt(self, call: Call) -> Any:
         return {"name": call.args["name"], "peer_id": "ab" * 32, "adopted": 2}
+
+    async def op_watch_add(self, call: Call) -> Any:
+        return {**WATCH, "local": call.args["local"], "target": call.args["target"], "hold": None}
+
+    async def op_watch(self, call: Call) -> Any:
+        return {"watches": [WATCH]}
+
+    async def op_watch_rm(self, call: Call) -> Any:
+        return {"local": call.args["local"], "target": b"/photos"}
+
+    async def op_watch_allow(self, call: Call) -> Any:
+        return {"local": call.args["local"], "target": b"/photos", "entries": 60}
+
+    async def op_watch_keep(self, call: Call) -> Any:
+        return {"local": call.args["local"], "target": b"/photos", "entries": 1}
 
     async def op_peers_forget(self, call: Call) -> Any:
         return await self.op_peers_revoke(call)
