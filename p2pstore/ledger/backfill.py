@@ -1,10 +1,13 @@
-"""Fills the tables of schema version 2 from what a ledger of version 1 has: its commits and versions."""
+"""Fills new tables and columns of later schema versions from what an older ledger has: its commits and versions."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from p2pstore.errors import Malformed
+from p2pstore.ledger.live_dots import LiveDots
+from p2pstore.ledger.row_check import row_check
+from p2pstore.ledger.writers import Writers
 from p2pstore.metadata.commits import decode_commit
 from p2pstore.metadata.name_match import indexed
 from p2pstore.metadata.operations import SealedOperation, decode_operation
@@ -51,3 +54,34 @@ def fill_history(database: Database) -> None:
             "INSERT INTO names(rowid, name) VALUES(?, ?)", [(number, indexed(name)) for number, name in rows]
         )
         last = rows[-1][0]
+
+
+def fill_live(database: Database) -> None:
+    """Schema version 5: which operations are live, their fingerprint, and a check in each row of `versions`. Inside a
+    transaction."""
+    writers = Writers(database)
+    live = LiveDots(database, writers)
+    last = 0
+    while rows := database.execute("SELECT id, raw FROM commits WHERE id > ? ORDER BY id LIMIT ?", (last, _PAGE)):
+        for number, raw in rows:
+            last = number
+            commit = decode_commit(raw)
+            for data in commit.operations:
+                try:
+                    operation = decode_operation(data, commit.writer)
+                except Malformed:
+                    continue
+                if isinstance(operation, SealedOperation):
+                    live.bury(operation.superseded)
+    live.recompute()
+    live.write()
+    last = 0
+    while rows := database.execute(
+        "SELECT slot, sequence, hlc, entry, parent, name, kind, content, size, mtime_ns, mode, deleted, former, id"
+        " FROM versions WHERE id > ? ORDER BY id LIMIT 1000",
+        (last,),
+    ):
+        database.execute_many(
+            "UPDATE versions SET row_check = ? WHERE id = ?", [(row_check(row[:13]), row[13]) for row in rows]
+        )
+        last = rows[-1][13]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar, cast
 
@@ -17,9 +17,11 @@ from p2pstore.ledger.changes import Change, Subscription
 from p2pstore.ledger.drafts import Committed, Draft, Path, Remove, RemoveEntry
 from p2pstore.ledger.holdings import Holding
 from p2pstore.ledger.life import Life, write_life
+from p2pstore.ledger.mending import OPERATIONS_PAGE, Found, Place
 from p2pstore.ledger.opening import open_or_set_aside, take_up_life
 from p2pstore.ledger.questions import LIST_PAGE, Questions
 from p2pstore.ledger.retention import Position, Swept
+from p2pstore.ledger.row_check import RowDamaged
 from p2pstore.ledger.store import Applied, CurrentKeys, KeysOf, Result, Store
 from p2pstore.limits import (
     COMMIT_COALESCE_S,
@@ -106,6 +108,7 @@ class Ledger(Questions):
         self._jobs_in, self._jobs_out = trio.open_memory_channel[_Job](LEDGER_JOBS_MAX)
         self._subscribers: list[Subscription] = []
         self._vector = store.writers.vector()
+        self._fingerprint = store.live.digest
         self._frozen = tuple(store.writers.frozen())
         self._own_writer = store.own.writer
         self._life_written_s = clock.now_s()
@@ -214,11 +217,12 @@ class Ledger(Questions):
         wall_ms = int(self._clock.wall_s() * 1000)
         weight = sum(job.weight for job in batch)
 
-        def transaction() -> tuple[list[Result], Vector, tuple[Writer, ...], Writer, frozenset[EntryId]]:
-            results = self._store.perform([job.work for job in batch], wall_ms)
-            writers = self._store.writers
-            folders = self._store.take_changed_folders()
-            return results, writers.vector(), tuple(writers.frozen()), self._store.own.writer, folders
+        def transaction() -> tuple[list[Result], Vector, bytes, tuple[Writer, ...], Writer, frozenset[EntryId]]:
+            store = self._store
+            results = store.perform([job.work for job in batch], wall_ms)
+            frozen = tuple(store.writers.frozen())
+            folders = store.take_changed_folders()
+            return results, store.writers.vector(), store.live.digest, frozen, store.own.writer, folders
 
         try:
             async with self._turn:
@@ -234,7 +238,7 @@ class Ledger(Questions):
                 job.error.__cause__ = error
                 job.done.set()
             raise
-        results, self._vector, self._frozen, self._own_writer, folders = answer
+        results, self._vector, self._fingerprint, self._frozen, self._own_writer, folders = answer
         news: Change | None = None
         for job, result in zip(batch, results, strict=True):
             job.value, job.error = result.value, result.error
@@ -264,8 +268,33 @@ class Ledger(Questions):
             job.error = Unavailable("the ledger's writer ended")
             job.done.set()
 
+    async def _read(self, question: Callable[..., T], *args: Any) -> T:
+        return await self._mending_rows(lambda: super(Ledger, self)._read(question, *args))
+
     async def _submit(self, work: Callable[[], T], weight: int, change: Callable[[T], Change]) -> T:
         """Have the writer run `work`; durable on return."""
+        return await self._mending_rows(lambda: self._submit_once(work, weight, change))
+
+    async def _mending_rows(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Try; a damaged row that is met is made anew from the log, and it is tried again.
+
+        Raises RowDamaged if the log cannot tell it either; peers are asked for it then.
+        """
+        while True:
+            try:
+                return await attempt()
+            except RowDamaged as damage:
+                if not await self._mend_row(damage):
+                    raise
+
+    async def _mend_row(self, damage: RowDamaged) -> bool:
+        wall_ms = int(self._clock.wall_s() * 1000)
+        # a row that cannot be mended changes the fingerprint: compare it with others soon
+        return await self._submit_once(
+            lambda: self._store.mending.mend_row(damage.slot, damage.sequence, wall_ms), 1, lambda _: Change(remote=True)
+        )
+
+    async def _submit_once(self, work: Callable[[], T], weight: int, change: Callable[[T], Change]) -> T:
         if self._closed:
             raise Unavailable("the ledger's writer ended")
         job = _Job(work, weight, change)
@@ -335,10 +364,14 @@ class Ledger(Questions):
             done = await self._submit(
                 lambda piece=piece: self._store.apply(piece, 0),  # type: ignore[misc]
                 sum(len(commit.operations) for commit in piece) + 1,
-                lambda applied: Change(remote=applied.applied > 0),
+                lambda applied: Change(remote=applied.applied + applied.restored > 0),
             )
             total = Applied(
-                total.applied + done.applied, total.known + done.known, done.waiting, total.refused + done.refused
+                total.applied + done.applied,
+                total.known + done.known,
+                done.waiting,
+                total.refused + done.refused,
+                total.restored + done.restored,
             )
         return total
 
@@ -430,6 +463,35 @@ class Ledger(Questions):
             lambda: self._store.drop_beyond_quota(now_ms, limit), limit, lambda _: Change()
         )
 
+    # --- its soundness ------------------------------------------------------------------------------------------------
+
+    async def inspect(self, *, pace: float = 0.0) -> Found:
+        """Check the whole log and all that follows from it, mend what it can tell, and note what is lost.
+
+        Others get their turn between two steps.
+
+        Args:
+            pace: seconds to rest for each second worked.
+        """
+        position: Place | None = Place()
+        total = Found(None)
+        while position is not None:
+            began_s = self._clock.now_s()
+            found = await self._submit(
+                lambda at=position: self._store.mending.inspect(at, int(self._clock.wall_s() * 1000)),  # type: ignore[misc]
+                OPERATIONS_PAGE,
+                lambda step: Change(remote=step.lost + step.rows > 0),
+            )
+            position = found.position
+            total = Found(None, total.lost + found.lost, total.rows + found.rows)
+            await self._clock.sleep(pace * (self._clock.now_s() - began_s))
+        return total
+
+    async def note_difference(self) -> None:
+        """A peer of the same vector has another fingerprint: count it."""
+        wall_ms = int(self._clock.wall_s() * 1000)
+        await self._submit(lambda: self._store.mending.count("differences", 1, wall_ms), 1, lambda _: Change())
+
     # --- the log --------------------------------------------------------------------------------------------------
 
     @property
@@ -440,6 +502,10 @@ class Ledger(Questions):
     def vector(self) -> Vector:
         """What is durable here."""
         return self._vector
+
+    def fingerprint(self) -> bytes:
+        """What is live here, as 16 bytes; of the same moment as `vector`."""
+        return self._fingerprint
 
     def wanted_vector(self) -> Vector:
         """`vector` for asking others with: it claims all of the writers with a fork, of whom nothing more is wanted."""

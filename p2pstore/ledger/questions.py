@@ -19,10 +19,12 @@ from p2pstore.ledger.holdings import Holder, StorePosition
 from p2pstore.ledger.log import Chain, LogEntry
 from p2pstore.ledger.marks import MadeSnapshot
 from p2pstore.ledger.retention import HistorySize
+from p2pstore.ledger.mending import Health
 from p2pstore.ledger.search import Hits, Query
 from p2pstore.ledger.store import Fork, Store
 from p2pstore.ledger.tree_view import Listing, Past
 from p2pstore.metadata.clock import hlc_at, hlc_at_end_of
+from p2pstore.metadata.fingerprint import Block, DotRange
 from p2pstore.metadata.operations import StripeStatement
 from p2pstore.metadata.retention import Retention
 from p2pstore.metadata.tree import Item
@@ -116,6 +118,28 @@ class Questions:
     async def forks(self) -> list[Fork]:
         """Writers that signed two histories, with evidence."""
         return await self._read(self._store.forks)
+
+    # --- its soundness ------------------------------------------------------------------------------------------------
+
+    async def health(self) -> Health:
+        """What was found wrong with this ledger, ever, and what is missing now."""
+        return await self._read(self._store.mending.health)
+
+    async def missing(self) -> list[DotRange]:
+        """Operations that this ledger knows it has lost."""
+        return await self._read(self._store.live.missing)
+
+    async def live_sums(self) -> tuple[Vector, bytes]:
+        """The vector, and the buckets of its fingerprint, of one moment."""
+        return await self._read(lambda: (self._store.writers.vector(), self._store.live.sums))
+
+    async def live_blocks(self, buckets: Sequence[int]) -> dict[Block, int]:
+        """What is live in some buckets."""
+        return await self._read(self._store.live.blocks, buckets)
+
+    async def commits_of(self, ranges: Sequence[DotRange], bytes_max: int) -> tuple[list[bytes], bool]:
+        """Commits that hold some operations, in the order of their application; whether more are left."""
+        return await self._read(self._store.mending.commits_of, ranges, bytes_max)
 
     # --- the tree -------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from p2pstore.errors import DatabaseDamaged, Misuse
 from p2pstore.ids import ROOT_ENTRY
-from p2pstore.ledger.backfill import fill_history
+from p2pstore.ledger.backfill import fill_history, fill_live
 from p2pstore.metadata.tree import RECOVERED_HELD
 from p2pstore.metadata.version import RECOVERED_ENTRY
 from p2pstore.seams.disk import Database
@@ -102,7 +102,16 @@ _TABLES_4: Final = (
         PRIMARY KEY(slot, sequence)) WITHOUT ROWID""",
 )
 
-_MIGRATIONS: Final = (_TABLES_1, _TABLES_2, _TABLES_3, _TABLES_4)
+_TABLES_5: Final = (
+    # Which operations are live, 256 of a writer in a row, and the fingerprint of that in buckets; what was mended.
+    "CREATE TABLE dead(slot INTEGER, block INTEGER, bits BLOB NOT NULL, PRIMARY KEY(slot, block)) WITHOUT ROWID",
+    "CREATE TABLE missing(slot INTEGER, block INTEGER, bits BLOB NOT NULL, PRIMARY KEY(slot, block)) WITHOUT ROWID",
+    "CREATE TABLE fingerprint(bucket INTEGER PRIMARY KEY, sum BLOB NOT NULL)",
+    "ALTER TABLE versions ADD COLUMN row_check INTEGER",
+    "CREATE TABLE mended(kind TEXT PRIMARY KEY, count INTEGER NOT NULL, at_ms INTEGER NOT NULL) WITHOUT ROWID",
+)
+
+_MIGRATIONS: Final = (_TABLES_1, _TABLES_2, _TABLES_3, _TABLES_4, _TABLES_5)
 """Statements that lead from schema version N to N + 1. Numbers are for ever: never edited, only added to."""
 
 SCHEMA_VERSION: Final = len(_MIGRATIONS)
@@ -136,6 +145,8 @@ def prepare(database: Database) -> None:
                 add_standing_entries(database)
             if number == 1:
                 fill_history(database)
+            if number == 4:
+                fill_live(database)
             database.execute(f"PRAGMA user_version = {number + 1}")
 
 
@@ -149,6 +160,6 @@ def empty_derived(database: Database) -> None:
 
 def add_standing_entries(database: Database) -> None:
     """The two folders that no operation made: the root, and the one of entries without a place."""
-    insert = "INSERT INTO entries VALUES(?, NULL, 0, 0, 0, ?, NULL, ?, ?, 1, ?, ?, 0)"
+    insert = "INSERT OR IGNORE INTO entries VALUES(?, NULL, 0, 0, 0, ?, NULL, ?, ?, 1, ?, ?, 0)"
     database.execute(insert, (ROOT_ENTRY, b"", b"", b"", 1, 1))
     database.execute(insert, (RECOVERED_ENTRY, ROOT_ENTRY, ROOT_ENTRY, RECOVERED_HELD.version.name, 0, 0))

@@ -18,9 +18,12 @@ from p2pstore.ledger.drafting import Drafting
 from p2pstore.ledger.drafts import Committed, Draft
 from p2pstore.ledger.frozen import Frozen
 from p2pstore.ledger.history import HistoryView
+from p2pstore.ledger.live_dots import LiveDots
 from p2pstore.ledger.log import LogView
+from p2pstore.ledger.mending import Mending
 from p2pstore.ledger.past_view import PastView
 from p2pstore.ledger.retention import Position, Sweep, Swept
+from p2pstore.ledger.row_check import RowDamaged
 from p2pstore.ledger.search import Search
 from p2pstore.ledger.tree_index import TreeIndex
 from p2pstore.ledger.tree_view import TreeView
@@ -29,7 +32,7 @@ from p2pstore.ledger.writers import Writers, WriterState
 from p2pstore.limits import COMMIT_BYTES_MAX, COMMIT_OPERATIONS_MAX, FORK_COMMITS_MAX
 from p2pstore.metadata.adoption import Adoption
 from p2pstore.metadata.clock import observe, tick
-from p2pstore.metadata.commits import Commit, Signer, decode_commit, make_commit
+from p2pstore.metadata.commits import Commit, Signer, builds_on, decode_commit, make_commit
 from p2pstore.metadata.marks import Snapshot, Tag
 from p2pstore.metadata.operations import (
     Body,
@@ -56,8 +59,9 @@ KeysOf = Callable[[GenerationId], MetadataKeys | None]
 CurrentKeys = Callable[[], MetadataKeys | None]
 """The keys to write with now; None for a blind peer. Called in a worker: a plain look-up."""
 
-JobFault: Final = (Misuse, PeerFault)
-"""What is the fault of one job. A full or damaged disk is not: SQLite may have undone the whole transaction by then."""
+JobFault: Final = (Misuse, PeerFault, RowDamaged)
+"""What is the fault of one job, or befalls one alone. A full or damaged disk is not: SQLite may have undone the whole
+transaction by then."""
 
 _COMMIT_HEAD_BYTES: Final = 512
 _COMMIT_BYTES_MIN: Final = 256
@@ -74,12 +78,14 @@ class Applied:
         known: commits that were here already.
         waiting: commits that wait, in memory, for what they build on.
         refused: commits that are forged, malformed, of unknown authors, or beyond a fork.
+        restored: commits that this ledger had applied once, and lost.
     """
 
     applied: int = 0
     known: int = 0
     waiting: int = 0
     refused: int = 0
+    restored: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +155,10 @@ class Store:
         self.conflicts = ConflictView(database, self.view, self.past)
         self.index = TreeIndex(database, self.writers)
         self.frozen = Frozen(database, self.writers)
+        self.live = LiveDots(database, self.writers)
+        self.mending = Mending(
+            database, self.writers, self.live, self.index, keys_of=keys_of, index_body=self._index_body
+        )
         self.waiting = Waiting()
         self.unreadable_operations = 0
         """Operations that opened to rubbish or did not open: counted, carried, shown nowhere."""
@@ -203,7 +213,7 @@ class Store:
         self.close_commit()
         if self._counts_differently:
             self.rebuild()
-        self.index.write_names()
+        self._write_pending()
         return results
 
     def _perform_one(self, job: Callable[[], Any]) -> Result:
@@ -220,11 +230,11 @@ class Store:
         count = len(before.operations) if before is not None else 0
         size = before.size if before is not None else 0
         generation = before.generation if before is not None else None
-        self.index.write_names()
+        self._write_pending()
         self.database.execute("SAVEPOINT job")
         try:
             value = job()
-            self.index.write_names()
+            self._write_pending()
         except JobFault as error:
             self.database.execute("ROLLBACK TO job")
             self.database.execute("RELEASE job")
@@ -237,6 +247,11 @@ class Store:
         self.database.execute("RELEASE job")
         return Result(value, None)
 
+    def _write_pending(self) -> None:
+        """Write what is gathered in memory for a moment: before the end of each transaction and of each savepoint."""
+        self.index.write_names()
+        self.live.write()
+
     def _forget_undone(self) -> None:
         self._open = None
         self._reload()
@@ -247,6 +262,7 @@ class Store:
         self.index.reload()
         self.frozen.reload()
         self._counts_differently = False
+        self.live.reload()
         self._find_own()
 
     def _find_own(self) -> None:
@@ -305,6 +321,7 @@ class Store:
             assert self._keys is not None
             open_commit.generation = self._keys.generation
         self._index_body(body, superseded, self.own.slot, dot.sequence, open_commit.hlc)
+        self.live.bury(superseded)
         return dot
 
     def _new_open(self) -> _Open:
@@ -347,6 +364,7 @@ class Store:
             (state.slot, commit.first, commit.last, commit.hash, commit.generation, raw, commit.hlc),
         )
         [(number,)] = self.database.execute("SELECT last_insert_rowid()")
+        self.live.extend(state, commit.last)
         self.writers.advance(state, commit.last, commit.hash, commit.hlc)
         return int(number)
 
@@ -360,7 +378,7 @@ class Store:
             refused: how many of the same message were refused before; only counted.
         """
         self.close_commit()
-        counts = {"applied": 0, "known": 0, "refused": refused}
+        counts = {"applied": 0, "known": 0, "refused": refused, "restored": 0}
         for commit in commits:
             fate = self._apply_one(commit)
             if fate == "waiting":
@@ -378,10 +396,12 @@ class Store:
                 else:
                     counts[fate] += 1
                     progress = progress or fate == "applied"
-        return Applied(counts["applied"], counts["known"], len(self.waiting), counts["refused"])
+        return Applied(
+            counts["applied"], counts["known"], len(self.waiting), counts["refused"], counts["restored"]
+        )
 
     def _apply_one(self, commit: Commit) -> str:
-        """Apply `commit` if its time has come; "applied", "known", "waiting" or "refused"."""
+        """Apply `commit` if its time has come; "applied", "known", "waiting", "refused" or "restored"."""
         if commit.writer == self.own.writer and commit.last > self.own.sequence:
             self.take_incarnation()  # somebody knows more of us than we do
         state = self.writers.get(commit.writer)
@@ -393,6 +413,9 @@ class Store:
             )
             if held == [(commit.hash,)]:
                 return "known"
+            if not held and self.mending.fits_gap(state, commit):
+                self.mending.restore(state, commit, self._wall_ms)
+                return "restored"
             return self._keep_fork(state, commit)
         if state is not None and state.frozen:
             return self._keep_fork(state, commit)
@@ -441,6 +464,7 @@ class Store:
             try:
                 operation = decode_operation(data, commit.writer)
                 if isinstance(operation, SealedOperation):
+                    self.live.bury(operation.superseded)
                     if keys is None:
                         unopened = True
                     elif sealed and (body := open_operation(operation, dot, keys)) is not None:
@@ -549,27 +573,47 @@ class Store:
     def commits_after(self, vector: Vector, bytes_max: int) -> tuple[list[bytes], bool, Vector]:
         """Raw commits that `vector` does not cover, in an order in which they can be applied; whether more are left;
         and how far these reach. At least one if there is any; otherwise at most `bytes_max` bytes."""
-        behind: list[tuple[int, int, Writer, int]] = []
+        behind: list[tuple[int, int, Writer, int, int]] = []
         for writer, sequence in self.writers.vector().sorted_entries():
-            if vector[writer] < sequence:
+            if (upto := vector[writer]) < sequence:
                 state = self.writers.get(writer)
                 assert state is not None
                 rows = self.database.execute(
-                    "SELECT id, length(raw), last FROM commits WHERE slot = ? AND first > ? ORDER BY first LIMIT ?",
-                    (state.slot, vector[writer], bytes_max // _COMMIT_BYTES_MIN + 1),
+                    "SELECT id, length(raw), first, last FROM commits WHERE slot = ? AND first > ? ORDER BY first"
+                    " LIMIT ?",
+                    (state.slot, upto, bytes_max // _COMMIT_BYTES_MIN + 1),
                 )
-                behind.extend((number, length, writer, last) for number, length, last in rows)
+                for number, length, first, last in rows:
+                    if first != upto + 1:
+                        break  # what lies between is lost here: others have it
+                    behind.append((number, length, writer, first, last))
+                    upto = last
         behind.sort()  # by number: the order in which they were applied here
+        frozen = frozenset(self.writers.frozen())
         commits: list[bytes] = []
         reaches: dict[Writer, int] = {}
         size = 0
-        for number, length, writer, last in behind:
-            if commits and size + length > bytes_max:
+        deferred = behind
+        while deferred:
+            # a commit that was lost and came back may stand behind what builds on it
+            candidates, deferred = deferred, []
+            before = len(commits)
+            for number, length, writer, first, last in candidates:
+                if commits and size + length > bytes_max:
+                    return commits, True, Vector(reaches)
+                raw = self.database.execute("SELECT raw FROM commits WHERE id = ?", (number,))[0][0]
+                if max(reaches.get(writer, 0), vector[writer]) != first - 1 or not all(
+                    max(reaches.get(named, 0), vector[named]) >= sequence or named in frozen
+                    for named, sequence in builds_on(raw)
+                ):
+                    deferred.append((number, length, writer, first, last))
+                    continue
+                commits.append(raw)
+                reaches[writer] = last
+                size += length
+            if len(commits) == before:
                 break
-            commits.append(self.database.execute("SELECT raw FROM commits WHERE id = ?", (number,))[0][0])
-            reaches[writer] = last
-            size += length
-        return commits, len(commits) < len(behind), Vector(reaches)
+        return commits, bool(deferred), Vector(reaches)
 
     def forks(self) -> list[Fork]:
         """Evidence of writers with two histories, by writer and sequence."""

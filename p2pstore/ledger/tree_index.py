@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from p2pstore.ids import ROOT_ENTRY, Dot, EntryId
+from p2pstore.ledger.row_check import row_check
 from p2pstore.ledger.writers import Writers
 from p2pstore.metadata.marks import Mark, Tag
 from p2pstore.metadata.name_match import indexed
@@ -59,26 +60,26 @@ class TreeIndex:
             touched.update(self._bury(dot, slot, sequence, hlc))
         live = not self._is_foretold(slot, sequence)
         content = content_fields(version.content)
+        row = (
+            slot,
+            sequence,
+            hlc,
+            version.entry,
+            version.parent,
+            version.name,
+            int(version.kind),
+            None if content is None else pack(content),
+            version.size,
+            version.mtime_ns,
+            version.mode,
+            version.deleted,
+            version.former_parent,
+        )
         [(number,)] = self._database.execute(
-            "INSERT INTO versions(slot, sequence, hlc, live, entry, parent, name, kind, content, size, mtime_ns, mode,"
-            " deleted, former, ended) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
-            (
-                slot,
-                sequence,
-                hlc,
-                live,
-                version.entry,
-                version.parent,
-                version.name,
-                int(version.kind),
-                None if content is None else pack(content),
-                version.size,
-                version.mtime_ns,
-                version.mode,
-                version.deleted,
-                version.former_parent,
-                None if live else self._ended(slot, sequence, hlc),
-            ),
+            "INSERT INTO versions(slot, sequence, hlc, entry, parent, name, kind, content, size, mtime_ns, mode,"
+            " deleted, former, row_check, live, ended)"
+            " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+            (*row, row_check(row), live, None if live else self._ended(slot, sequence, hlc)),
         )
         self._names.append((number, indexed(version.name)))
         if len(self._names) >= _NAMES_AT_ONCE:
@@ -86,7 +87,7 @@ class TreeIndex:
         if live and len(touched) == 1 and self._add_simple(number, slot, sequence, hlc, version):
             return
         for entry in sorted(touched):
-            self._refresh(entry)
+            self.refresh(entry)
 
     def _add_simple(self, number: int, slot: int, sequence: int, hlc: int, version: Version) -> bool:
         """The common case in few statements: a living entry's first version, in a folder that is shown where it wants
@@ -185,6 +186,20 @@ class TreeIndex:
         )
         return hlc if ended is None else max(hlc, int(ended))
 
+    def lay_again(
+        self, slot: int, sequence: int, hlc: int, version: Version, superseded: Iterable[Dot], *, dead: bool
+    ) -> None:
+        """Make the row of a version anew that was lost or is damaged; what it superseded stays so."""
+        self._database.execute("DELETE FROM versions WHERE slot = ? AND sequence = ?", (slot, sequence))
+        if dead:
+            self._foretell(slot, sequence)
+        self.add(slot, sequence, hlc, version, superseded)
+        self.refresh(version.entry)
+
+    def foretell_mark(self, slot: int, sequence: int) -> None:
+        """A tag or snapshot that is about to be laid again has ended."""
+        self._foretell(-slot, sequence)
+
     # --- one entry ------------------------------------------------------------------------------------------------
 
     def _rank(self, slot: int, sequence: int, hlc: int) -> Rank:
@@ -207,7 +222,7 @@ class TreeIndex:
             self._rank(slot, sequence, hlc),
         )
 
-    def _refresh(self, entry: EntryId) -> None:
+    def refresh(self, entry: EntryId) -> None:
         """Recompute the row of one entry from its live versions, and whatever follows for others."""
         rows = self._database.execute(
             "SELECT id, slot, sequence, hlc, deleted, parent, former, name, kind FROM versions"

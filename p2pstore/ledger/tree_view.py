@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from p2pstore.ids import EntryId
 from p2pstore.ledger.drafts import Path
+from p2pstore.ledger.row_check import CHECKED_COLUMNS, checked_mode
 from p2pstore.ledger.writers import Writers
 from p2pstore.metadata.tree import CONFLICT_MARK, RECOVERED_HELD, ROOT_ITEM, Item, PeerName, arrange
 from p2pstore.metadata.vector import Vector
@@ -17,11 +18,11 @@ from p2pstore.metadata.version import RECOVERED_ENTRY, Held, Kind, Version, cont
 from p2pstore.packing import unpack
 from p2pstore.seams.disk import Database
 
-COLUMNS: Final = (
-    "v.slot, v.sequence, v.hlc, v.entry, v.parent, v.name, v.kind, v.content, v.size, v.mtime_ns, v.mode, v.deleted,"
-    " v.former"
-)
+COLUMNS: Final = CHECKED_COLUMNS
 """Of a version, in the order in which `TreeView.held` reads them."""
+
+_SHOWN_COLUMNS: Final = COLUMNS.replace("v.slot, v.sequence", "e.slot, e.sequence", 1)
+"""The same of an entry's winner; where its row is lost, who reads it can say which."""
 
 _CONTENT_BYTES_MAX: Final = 8192
 
@@ -64,8 +65,9 @@ class TreeView:
         self._peer_name = peer_name
 
     def held(self, row: Sequence[Any]) -> Held:
-        """The version in a row that begins with COLUMNS."""
-        slot, sequence, hlc, entry, parent, name, kind, content, size, mtime_ns, mode, deleted, former = row[:13]
+        """The version in a row that begins with COLUMNS. Raises RowDamaged."""
+        slot, sequence, hlc, entry, parent, name, kind, content, size, mtime_ns, _, deleted, former = row[:13]
+        mode = checked_mode(row)
         version = Version(
             EntryId(entry),
             EntryId(parent),
@@ -86,7 +88,7 @@ class TreeView:
         """Rows of shown entries in the folder made of the entries `folder`: a version, name shown, entry, contested."""
         places = ", ".join("?" * len(folder))
         return self._database.execute(
-            f"SELECT {COLUMNS}, e.name, e.entry, e.contested FROM entries e LEFT JOIN versions v ON v.id = e.version"
+            f"SELECT {_SHOWN_COLUMNS}, e.name, e.entry, e.contested FROM entries e LEFT JOIN versions v ON v.id = e.version"
             f" WHERE e.parent IN ({places}) AND e.shown = 1 AND {where}",
             (*folder, *parameters),
         )

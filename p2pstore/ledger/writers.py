@@ -128,6 +128,10 @@ class Writers:
         """What was applied."""
         return Vector({state.writer: state.sequence for state in self._by_slot.values() if state.sequence})
 
+    def seen(self) -> list[WriterState]:
+        """Writers of whom something was applied, by slot."""
+        return [state for _, state in sorted(self._by_slot.items()) if state.sequence]
+
     def frozen(self) -> list[Writer]:
         """Writers with a fork, sorted."""
         return sorted(state.writer for state in self._by_slot.values() if state.frozen)

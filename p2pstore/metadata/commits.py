@@ -168,6 +168,14 @@ def decode_commit(data: Buffer) -> Commit:
     return Commit(writer, first, unsigned.generation, hlc, previous, named, operations, digest, signature)
 
 
+def builds_on(data: Buffer) -> tuple[tuple[Writer, int], ...]:
+    """The vector entries that a commit of our own log names, without a look at its operations. Raises Malformed."""
+    values = unpack(data, bytes_max=CONTROL_MESSAGE_BYTES_MAX)
+    if not isinstance(values, list) or len(values) != 10 or not isinstance(values[7], list):
+        raise Malformed("commit: not an array of ten")
+    return named_entries(values[7], "commit")
+
+
 def check_commit(commit: Commit, public: bytes, verify: Verify) -> None:
     """Returns if the author, whose public key is `public`, signed `commit`. Raises Forged."""
     if blake3(public).digest() != commit.writer.author:

@@ -265,7 +265,7 @@ async def rows_of(disk: SimulatedDisk, *, undo: bool = False) -> dict[str, list[
     rows = {name: database.execute(sql) for name, sql in tables.items()}
     if undo:
         with database.transaction():
-            for table in ("replaced", "tags", "snapshots", "names"):
+            for table in ("replaced", "tags", "snapshots", "names", "dead", "missing", "fingerprint", "mended"):
                 database.execute(f"DROP TABLE {table}")
             for index in (
                 "versions_by_place", "versions_moved", "entries_contested", "commits_by_time", "commits_by_writer",
@@ -278,6 +278,7 @@ async def rows_of(disk: SimulatedDisk, *, undo: bool = False) -> dict[str, list[
                 database.execute(f"DROP TABLE {table}")
             database.execute("ALTER TABLE versions DROP COLUMN ended")
             database.execute("ALTER TABLE commits DROP COLUMN hlc")
+            database.execute("ALTER TABLE versions DROP COLUMN row_check")
             database.execute("PRAGMA user_version = 1")
     database.close()
     return rows

@@ -191,7 +191,7 @@ def _draft(rng: random.Random) -> Draft:
             return Remove(here)
 
 
-async def _live_apart(opened: Sequence[Ledger], rng: random.Random, steps: int) -> None:
+async def live_apart(opened: Sequence[Ledger], rng: random.Random, steps: int) -> None:
     """Each does this and that; now and then one hears of another."""
     for _ in range(steps):
         if rng.random() < 0.15:
@@ -217,7 +217,7 @@ async def _check_orders(seed: int) -> None:
     for machine in machines:
         machine.clock.skew_s = rng.choice([0.0, 0.0, 3600.0, -86400.0 * 3650, 86400.0 * 365])
     async with ledgers(machines) as (*active, late):
-        await _live_apart(active, rng, 40)
+        await live_apart(active, rng, 40)
         await sync_all(active)
         commits = await commits_of(active[0])
         keys = machines[0].current
