@@ -57,6 +57,7 @@ from p2pstore.services.repair_work import RepairWork
 from p2pstore.services.repairer import Repairer
 from p2pstore.services.restore_drill import RestoreDrill
 from p2pstore.services.scrubber import Scrubber
+from p2pstore.services.self_check import SelfCheck
 from p2pstore.services.shards import ShardClient, ShardServer
 from p2pstore.services.silences import Silences
 from p2pstore.services.surveyor import Surveyor
@@ -151,6 +152,7 @@ class Node:
             rng=seams.rng,
             stores=lambda: (store,),
         )
+        self.self_check = SelfCheck(ledger=ledger, clock=seams.clock)
         self.shard_server = ShardServer(
             me=me,
             network_id=membership.network_id,
@@ -408,6 +410,7 @@ class Node:
                     self.membership.run,
                     self.liveness.run,
                     self.metadata_sync.run,
+                    self.self_check.run,
                     self.placer.run,
                     self.mender.run,
                     self.repairer.run,

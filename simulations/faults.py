@@ -12,6 +12,7 @@ from typing import Final
 import trio
 
 from p2pstore.ledger.life import LIFE_NAME
+from p2pstore.ledger.opening import DATABASE_NAME
 from simulations.machine import Machine
 from simulations.randomness import derived
 from simulations.schedule import Fault
@@ -20,6 +21,15 @@ from simulations.world import World
 SLOW_DISK: Final = 100.0
 YEAR_2000_SKEW_S: Final = -26 * 365.25 * 86400
 PACKS: Final = "pack"
+LOSABLE: Final = {
+    "commits": "id",
+    "versions": "id",
+    "entries": "entry",
+    "stripes": "encoding",
+    "manifest_pages": "manifest",
+    "tags": "entry",
+}
+"""Tables of a ledger that lose rows, and by which column they are chosen."""
 
 
 class Faults:
@@ -257,6 +267,33 @@ class Faults:
             if disk.size_of(name):
                 disk.flip_bit(name, offset=self._rng.randrange(disk.size_of(name)))
 
+    async def lose_rows(self, fault: Fault) -> None:
+        """The power fails, and `amount` of a hundred rows of its ledger's table `what` are gone; its vector is not.
+        "half" is a snapshot written by half: the later half of the log, with all that follows from it."""
+        machine = await self._down(fault, power_cut=True)
+        machine.damage.ledger_rows = True
+        database = machine.ledger_disk.open_database(DATABASE_NAME)
+        if fault.what == "half":
+            [(middle,)] = database.execute("SELECT coalesce(max(id), 0) / 2 FROM commits")
+            database.execute("DELETE FROM commits WHERE id > ?", (middle,))
+            for table in ("versions", "tags", "stripes", "manifest_pages", "replaced"):
+                database.execute(
+                    f"DELETE FROM {table} AS t WHERE NOT EXISTS (SELECT 1 FROM commits c WHERE c.slot = t.slot"  # noqa: S608
+                    " AND c.first <= t.sequence AND c.last >= t.sequence)"
+                )
+            database.execute("DELETE FROM entries WHERE version NOT IN (SELECT id FROM versions)")
+        else:
+            assert fault.what in LOSABLE
+            keys = [row[0] for row in database.execute(f"SELECT {LOSABLE[fault.what]} FROM {fault.what}")]  # noqa: S608
+            for key in sorted(keys):
+                if self._rng.uniform(0, 100) < fault.amount:
+                    database.execute(
+                        f"DELETE FROM {fault.what} WHERE {LOSABLE[fault.what]} = ?",  # noqa: S608
+                        (key,),
+                    )
+        database.close()
+        await self._up_later(fault)
+
     # --- clocks ---------------------------------------------------------------------------------------------------
 
     async def skew(self, fault: Fault) -> None:
@@ -294,6 +331,7 @@ KINDS: Final[dict[str, Callable[[Faults, Fault], Awaitable[None]]]] = {
     "slow-disk": Faults.slow_disk,
     "stuck-disk": Faults.stuck_disk,
     "rot": Faults.rot,
+    "lose-rows": Faults.lose_rows,
     "skew": Faults.skew,
     "year-2000": Faults.year_2000,
 }

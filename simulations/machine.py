@@ -101,11 +101,13 @@ class Damage:
         ledger_at_s: when its ledger was last wiped, rolled back or rotted; -1 for never.
         store_at_s: the same for its shards.
         unwitnessed: its ledger was set back together with the file that would tell.
+        ledger_rows: its ledger lost rows, and kept its vector.
     """
 
     ledger_at_s: float = -1.0
     store_at_s: float = -1.0
     unwitnessed: bool = False
+    ledger_rows: bool = False
 
     def any_after(self, at_s: float) -> bool:
         """Whether anything was lost at or after a moment."""

@@ -12,7 +12,7 @@ import trio
 from p2pstore.placement.levels import Level
 from p2pstore.placement.promise import household_promise
 from simulations.faults import Faults
-from simulations.invariants import capacity, causality, convergence, durability, monotone
+from simulations.invariants import capacity, causality, convergence, durability, monotone, sound
 from simulations.machine import Machine
 from simulations.oracle import Violation
 from simulations.people import People
@@ -167,6 +167,7 @@ async def _check_all(plan: Plan, world: World, result: Result) -> None:
         result.figures["files_read"] = await durability.check(world, machines, live)
         await durability.check_promises(world, live)
     await monotone.check(world)
+    await sound.check(world, machines)
 
 
 async def _idle(world: World, machines: list[Machine], result: Result, lasts_s: float) -> None:

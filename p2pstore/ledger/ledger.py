@@ -291,7 +291,9 @@ class Ledger(Questions):
         wall_ms = int(self._clock.wall_s() * 1000)
         # a row that cannot be mended changes the fingerprint: compare it with others soon
         return await self._submit_once(
-            lambda: self._store.mending.mend_row(damage.slot, damage.sequence, wall_ms), 1, lambda _: Change(remote=True)
+            lambda: self._store.mending.mend_row(damage.slot, damage.sequence, wall_ms),
+            1,
+            lambda _: Change(remote=True),
         )
 
     async def _submit_once(self, work: Callable[[], T], weight: int, change: Callable[[T], Change]) -> T:

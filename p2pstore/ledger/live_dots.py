@@ -166,7 +166,7 @@ class LiveDots:
     def _set_bits(self, table: _Table, slot: int, number: int, bits: int) -> None:
         if bits:
             self._database.execute(
-                f"INSERT OR REPLACE INTO {table} VALUES(?, ?, ?)",  # noqa: S608 - our own table's name
+                f"INSERT OR REPLACE INTO {table} VALUES(?, ?, ?)",
                 (slot, number, bits.to_bytes(BITS_BYTES, "big")),
             )
         else:

@@ -1,7 +1,7 @@
 """Finds what a ledger has lost, makes anew what its own log can tell, and takes back from peers what it cannot.
 
-The log is what is true: signed commits in a chain. What does not fit the chain is rubbish and is dropped; its operations
-are then `missing`, which changes the fingerprint that peers compare. Rows that follow from an operation which is there,
+The log is what is true: signed commits in a chain. A row of it that is none is dropped; its operations are then
+`missing`, which changes the fingerprint that peers compare. Rows that follow from an operation which is there,
 and alive, are made anew from it. Nothing here ever drops an operation that can be read.
 """
 
@@ -428,7 +428,8 @@ class Mending:
             if state is None:
                 continue
             rows = self._database.execute(
-                "SELECT id, length(raw) FROM commits WHERE slot = ? AND first <= ? AND last >= ? ORDER BY first LIMIT ?",
+                "SELECT id, length(raw) FROM commits WHERE slot = ? AND first <= ? AND last >= ?"
+                " ORDER BY first LIMIT ?",
                 (state.slot, each.last, each.first, FETCH_COMMITS_MAX),
             )
             numbers.update(rows)

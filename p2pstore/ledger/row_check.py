@@ -42,8 +42,8 @@ class RowDamaged(Corrupt):
 
 
 def row_check(row: Sequence[Any]) -> int:
-    """The check of a row: slot, sequence, hlc, entry, parent, name, kind, packed content, size, mtime_ns, mode, deleted,
-    former. That a tombstone's time is over is not part of it."""
+    """The check of a row: slot, sequence, hlc, entry, parent, name, kind, packed content, size, mtime_ns, mode,
+    deleted, former. That a tombstone's time is over is not part of it."""
     fields = [*row[:_DELETED], bool(row[_DELETED]), row[_DELETED + 1]]
     return int.from_bytes(blake3(pack(fields), key=_KEY).digest(CHECK_BITS // 8), "big")
 

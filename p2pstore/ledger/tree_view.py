@@ -88,8 +88,8 @@ class TreeView:
         """Rows of shown entries in the folder made of the entries `folder`: a version, name shown, entry, contested."""
         places = ", ".join("?" * len(folder))
         return self._database.execute(
-            f"SELECT {_SHOWN_COLUMNS}, e.name, e.entry, e.contested FROM entries e LEFT JOIN versions v ON v.id = e.version"
-            f" WHERE e.parent IN ({places}) AND e.shown = 1 AND {where}",
+            f"SELECT {_SHOWN_COLUMNS}, e.name, e.entry, e.contested FROM entries e"
+            f" LEFT JOIN versions v ON v.id = e.version WHERE e.parent IN ({places}) AND e.shown = 1 AND {where}",
             (*folder, *parameters),
         )
 

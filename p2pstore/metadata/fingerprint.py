@@ -1,8 +1,8 @@
 """The fingerprint of a ledger's state: which operations are live, in 4,096 buckets that can be compared in ranges.
 
 An operation is live until one that names it as superseded was applied. Live operations are kept as blocks: 256 sequence
-numbers of one writer, a bit each. A block falls into a bucket by its hash; a bucket is the sum of its blocks' hashes, so
-that it follows a change without a look at its other blocks. Docs: docs/protocols/metadata.md.
+numbers of one writer, a bit each. A block falls into a bucket by its hash; a bucket is the sum of its blocks' hashes,
+so that it follows a change without a look at its other blocks. Docs: docs/protocols/metadata.md.
 """
 
 from __future__ import annotations

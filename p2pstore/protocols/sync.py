@@ -46,10 +46,13 @@ KINDS: Final = frozenset(
 )
 
 ROOT_BYTES: Final = 16
+LIVE_BYTES: Final = 8
+"""Of a fingerprint: enough against chance, and two idle peers have 500 bytes a minute for everything."""
+
 EPOCH_BYTES_MAX: Final = 32
 
 ROUND_S: Final = 20.0
-"""Roots are compared with each linked peer about so often: 3 rounds a minute of 130 bytes stay below the 500 bytes a
+"""Roots are compared with each linked peer about so often: 3 rounds a minute of 155 bytes stay below the 500 bytes a
 minute that two idle peers may exchange (DESIGN 14), as a round that either side starts counts for both."""
 
 ROUND_SPREAD: Final = 0.25
@@ -57,6 +60,11 @@ ROUND_SPREAD: Final = 0.25
 
 FORWARD_S: Final = 0.5
 """News that came from others is offered after this and up to twice this: whoever wrote it is pushing it himself."""
+
+ALARM_FIRST_S: Final = 60.0
+ALARM_MAX_S: Final = 3600.0
+"""A difference that comparing did not end (two histories of one writer do not merge) is looked at again after the
+first, and twice as long each time, up to the second."""
 
 RETRY_FIRST_S: Final = 1.0
 RETRY_MAX_S: Final = 60.0
@@ -67,21 +75,28 @@ RETRY_MAX_S: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Roots:
-    """What two peers compare: 16 bytes for the vector, 16 for the roster's statements."""
+    """What two peers compare: 16 bytes for the vector, 16 for the roster's statements, the first LIVE_BYTES of the
+    fingerprint of what is live; a peer of an older build says nothing of that (None)."""
 
     vector: bytes
     roster: bytes
+    live: bytes | None = None
+
+    def same_state_as(self, other: Roots) -> bool:
+        """Of two with one vector: whether their states are the same, as far as both say."""
+        return self.live is None or other.live is None or self.live == other.live
 
 
 def roots_message(roots: Roots) -> Message:
     """A "meta.root" request or its reply."""
-    return Message(ROOT, {"v": roots.vector, "r": roots.roster})
+    live = {} if roots.live is None else {"f": roots.live}
+    return Message(ROOT, {"v": roots.vector, "r": roots.roster, **live})
 
 
 def read_roots(message: Message) -> Roots:
     """The way back. Raises Malformed; so do its siblings below."""
-    fields = Fields([message.args.get("v"), message.args.get("r")], "roots")
-    return Roots(fields.raw(ROOT_BYTES), fields.raw(ROOT_BYTES))
+    fields = Fields([message.args.get(name) for name in ("v", "r", "f")], "roots")
+    return Roots(fields.raw(ROOT_BYTES), fields.raw(ROOT_BYTES), fields.optional_raw(LIVE_BYTES))
 
 
 def vector_message(vector: Vector, kind: str = VECTOR) -> Message:
@@ -295,7 +310,12 @@ class Push:
     after: Vector
 
 
-Step = Rest | ExchangeRoots | ExchangeVectors | ExchangeRoster | Pull | Push
+@dataclass(frozen=True, slots=True)
+class Reconcile:
+    """Vectors are equal and states are not: find out where, and mend it."""
+
+
+Step = Rest | ExchangeRoots | ExchangeVectors | ExchangeRoster | Pull | Push | Reconcile
 
 
 class PeerSync:
@@ -317,6 +337,9 @@ class PeerSync:
         self._pull_stuck = False
         self._push_stuck = False
         self._own_offered = 0
+        self._alarm = False
+        self._alarm_at = now
+        self._alarms = 0
 
     def next_step(self, ours: Vector, wanted: Vector, own: Writer, now: float) -> Step:
         """What to do now.
@@ -344,6 +367,8 @@ class PeerSync:
                 return Push(ours.with_entries([(own, theirs[own])]))
         if self._differs:
             return ExchangeVectors()
+        if self._alarm and now >= self._alarm_at:
+            return Reconcile()
         if now >= self._roots_due:
             return ExchangeRoots()
         return Rest(self._roots_due)
@@ -358,12 +383,28 @@ class PeerSync:
         if not self._differs:
             self._failures = self._own_offered = 0
             self.theirs = ours
+            self._compare_states(theirs, sent, now)
+
+    def _compare_states(self, theirs: Roots, ours: Roots, now: float) -> None:
+        self._alarm = not theirs.same_state_as(ours)
+        if not self._alarm:
+            self._alarms, self._alarm_at = 0, now
+
+    def reconciled(self, now: float, *, mended: bool) -> None:
+        """The states were compared in detail; whether something was mended here. The roots say whether it is over."""
+        self._alarm = False
+        self._alarms = 0 if mended else min(self._alarms + 1, 16)
+        pause = 0.0 if mended else min(ALARM_MAX_S, ALARM_FIRST_S * 2 ** (self._alarms - 1))
+        self._alarm_at = now + pause
+        self._roots_due = min(self._roots_due, now + FORWARD_S * (1 + self._rng.random()))
 
     def roots_asked(self, theirs: Roots, answer: Roots, ours: Vector, now: float) -> None:
-        """The peer compared roots with ours. Where they are equal that was a round for both; else it leads on."""
-        if theirs == answer:
+        """The peer compared roots with ours. Where they are equal that was a round for both; else it leads on. Each
+        leads its own way out of a difference of states."""
+        if (theirs.vector, theirs.roster) == (answer.vector, answer.roster):
             self.theirs = ours
             self._roots_due = now + self._round_s()
+            self._compare_states(theirs, answer, now)
 
     def vector_told(self, theirs: Vector, now: float) -> None:
         """The reply to our vector: now both stream what the other lacks, led by us."""
@@ -386,7 +427,7 @@ class PeerSync:
         now that its vector is known, everything is streamed."""
         progress = self.theirs is None or not self.theirs.covers_all(theirs)
         self.theirs = theirs
-        if theirs.covers_all(sent_upto):
+        if sent_upto.entries and theirs.covers_all(sent_upto):
             self._own_offered = 0
         elif not self._streaming:
             self._begin_stream()

@@ -25,6 +25,7 @@ from p2pstore.protocols.sync import (
     PeerSync,
     Pull,
     Push,
+    Reconcile,
     Rest,
     Roots,
     Statements,
@@ -32,6 +33,7 @@ from p2pstore.protocols.sync import (
 from p2pstore.seams.clock import Clock
 from p2pstore.seams.network import Message, Network
 from p2pstore.services.inventory_sync import InventorySync, LocalStore
+from p2pstore.services.reconciler import Reconciler
 
 REQUEST_TIMEOUT_S: Final = 30.0
 """A batch of commits on a 1 Mbit/s line takes 1.6 s, applying it 0.3 s and an fsync; a busy disk may take ten times
@@ -84,7 +86,7 @@ class _Linked:
 class MetadataSync:
     """Mount `handle` for `KINDS`, call `link_changed` when a link comes or goes, and run `run`."""
 
-    KINDS: Final = sync.KINDS
+    KINDS: Final = sync.KINDS | Reconciler.KINDS
 
     def __init__(
         self,
@@ -104,6 +106,7 @@ class MetadataSync:
         self._clock = clock
         self._rng = rng
         self._inventory = InventorySync(me=me, ledger=ledger, network=network, clock=clock, rng=rng, stores=stores)
+        self._reconciler = Reconciler(ledger=ledger, ask=self._ask)
         self._linked: dict[PeerId, _Linked] = {}
         self._nursery: trio.Nursery | None = None
         self._durable: dict[PeerId, Vector] = {}
@@ -176,7 +179,10 @@ class MetadataSync:
             machine.failed(self._clock.now_s())
 
     async def _carry_out(
-        self, peer: PeerId, machine: PeerSync, step: ExchangeRoots | ExchangeVectors | ExchangeRoster | Pull | Push
+        self,
+        peer: PeerId,
+        machine: PeerSync,
+        step: ExchangeRoots | ExchangeVectors | ExchangeRoster | Pull | Push | Reconcile,
     ) -> None:
         ledger = self._ledger
         match step:
@@ -206,12 +212,16 @@ class MetadataSync:
                 theirs = sync.read_vector(reply)
                 machine.pushed(theirs, batch.reaches)
                 await self._heard(peer, theirs)
+            case Reconcile():
+                mended = await self._reconciler.lead(peer)
+                machine.reconciled(self._clock.now_s(), mended=mended)
 
     async def _ask(self, peer: PeerId, message: Message) -> Message:
         return await self._network.request(peer, message, timeout_s=REQUEST_TIMEOUT_S)
 
     def _roots(self) -> Roots:
-        return Roots(self._ledger.vector().root(), self._roster.roster.digest)
+        live = self._ledger.fingerprint()[: sync.LIVE_BYTES]
+        return Roots(self._ledger.vector().root(), self._roster.roster.digest, live)
 
     async def _exchange_roster(self, peer: PeerId) -> None:
         """Statements we lack come, statements they lack go; a long roster takes several messages."""
@@ -308,4 +318,4 @@ class MetadataSync:
             case sync.INVENTORY_PULL | sync.INVENTORY_PUSH:
                 return await self._inventory.handle(peer, message)
             case _:
-                return None
+                return await self._reconciler.handle(message)
