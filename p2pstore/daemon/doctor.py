@@ -18,7 +18,7 @@ def check(name: str, state: str, what: str, fix: str = "") -> dict[str, Any]:
 
 async def examine(node: Node) -> list[dict[str, Any]]:
     """Every check, the good ones too."""
-    checks = [_kernel(), _store(node), *await _damaged(node), _ledger(node), *await _forks(node)]
+    checks = [_kernel(), _store(node), *await _damaged(node), await _ledger(node), *await _forks(node)]
     checks += await _frozen(node)
     checks += [_keys(node), _links(node), _clock()]
     return checks
@@ -51,11 +51,20 @@ async def _damaged(node: Node) -> list[dict[str, Any]]:
     return [check("shards", "ok", "none is known to be damaged")]
 
 
-def _ledger(node: Node) -> dict[str, Any]:
+async def _ledger(node: Node) -> dict[str, Any]:
+    health = await node.ledger.health()
+    if health.missing:
+        what = f"{health.missing:,} operations are lost here; machines that have them are asked"
+        return check("ledger", "bad", what, "switch on the other machines")
     if node.ledger.damaged_as is not None:
         what = f"it was damaged, set aside as {node.ledger.damaged_as}, and is refilled by peers"
         return check("ledger", "warn", what)
-    return check("ledger", "ok", "sound when it was opened")
+    if health.lost or health.rows:
+        back = f"{health.restored:,} operations came back from other machines, {health.rows:,} rows were made anew"
+        return check("ledger", "warn", f"this disk has damaged it: {back}; nothing is missing", "check the disk")
+    if health.differences:
+        return check("ledger", "ok", f"sound; {health.differences:,} times another machine's was not")
+    return check("ledger", "ok", "sound")
 
 
 async def _forks(node: Node) -> list[dict[str, Any]]:

@@ -65,6 +65,7 @@ class HouseholdOperations:
         me = node.membership.myself
         usage = node.store.usage()
         verdict = await self._verdicts.verdict()
+        health = await node.ledger.health()
         return {
             "pid": os.getpid(),
             "address": self._address,
@@ -85,6 +86,13 @@ class HouseholdOperations:
                 "shards": usage.shard_count,
                 "damaged": usage.damaged_count,
                 "state": usage.state.value,
+            },
+            "ledger": {
+                "missing": health.missing,
+                "lost": health.lost,
+                "restored": health.restored,
+                "rows": health.rows,
+                "differences": health.differences,
             },
             "owed": node.placer.owed_count,
             "peers": self._peer_list(),

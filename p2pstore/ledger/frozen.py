@@ -63,6 +63,11 @@ class Frozen:
                 counting.append((PeerId(author), Vector.decode(upto)))
         self._adopted = join_all(counting)
 
+    @property
+    def has_cuts(self) -> bool:
+        """Whether any machine was removed with a cut."""
+        return bool(self._cuts)
+
     def limit(self, writer: Writer) -> int | None:
         """Up to which sequence the operations of `writer` count; None for all."""
         cut = self._cuts.get(writer.author)

@@ -14,10 +14,12 @@ from typing import Any, Final, Protocol
 from p2pstore.errors import Forged, Malformed
 from p2pstore.ids import Dot, GenerationId
 from p2pstore.ledger import schema
+from p2pstore.ledger.frozen import Frozen
 from p2pstore.ledger.live_dots import LiveDots
 from p2pstore.ledger.row_check import CHECKED_COLUMNS, RowDamaged, checked_mode
 from p2pstore.ledger.tree_index import TreeIndex
 from p2pstore.ledger.writers import Writers, WriterState
+from p2pstore.metadata.adoption import Adoption
 from p2pstore.metadata.commits import Commit, decode_commit
 from p2pstore.metadata.fingerprint import DotRange
 from p2pstore.metadata.marks import Snapshot, Tag
@@ -30,6 +32,7 @@ from p2pstore.metadata.operations import (
     decode_operation,
     open_operation,
 )
+from p2pstore.metadata.retention import Retention
 from p2pstore.metadata.version import Version
 from p2pstore.seams.disk import Database
 
@@ -118,6 +121,7 @@ class Mending:
         *,
         keys_of: Callable[[GenerationId], MetadataKeys | None],
         index_body: IndexBody,
+        frozen: Frozen,
     ) -> None:
         self._database = database
         self._writers = writers
@@ -125,6 +129,7 @@ class Mending:
         self._index = index
         self._keys_of = keys_of
         self._index_body = index_body
+        self._frozen = frozen
 
     # --- counts -------------------------------------------------------------------------------------------------------
 
@@ -241,30 +246,48 @@ class Mending:
                         body = open_operation(operation, Dot(*commit.writer, sequence), keys)
             except (Malformed, Forged):
                 continue
+            if body is None or not self._counts(body, state, sequence):
+                continue
             dead = self._is_dead(body, state, sequence)
-            if body is None or (dead and not dead_too) or self._has_rows(body, state.slot, sequence, dead=dead):
+            if (dead and not dead_too) or self._has_rows(body, state.slot, sequence, dead=dead):
                 continue
             if isinstance(body, Version):
                 self._index.lay_again(state.slot, sequence, commit.hlc, body, superseded, dead=dead)
             else:
                 self._clear_row(body, state.slot, sequence)
-                if dead and isinstance(body, Tag | Snapshot):
+                if dead and isinstance(body, Tag | Snapshot | Retention):
                     self._index.foretell_mark(state.slot, sequence)
                 self._index_body(body, superseded, state.slot, sequence, commit.hlc)
             count += 1
         return count
 
-    def _is_dead(self, body: Body | None, state: WriterState, sequence: int) -> bool:
+    def _counts(self, body: Body, state: WriterState, sequence: int) -> bool:
+        """Whether an operation shows in the tree, or need not count for that: those of removed machines may not."""
+        limit = self._frozen.limit(state.writer)
+        return limit is None or sequence <= limit or isinstance(body, ManifestPage | StripeStatement | Adoption)
+
+    def _is_dead(self, body: Body, state: WriterState, sequence: int) -> bool:
         """Whether anything here says that an operation was superseded. Nothing that was is ever revived by mending."""
-        if self._live.is_dead(state.slot, sequence):
+        match body:
+            case Version():
+                table = "versions"
+            case Tag():
+                table = "tags"
+            case Snapshot():
+                table = "snapshots"
+            case Retention():
+                table = "retentions"
+            case _:
+                return False
+        query, at = self._database.execute, (state.slot, sequence)
+        if isinstance(body, Version) and query("SELECT 1 FROM replaced WHERE slot = ? AND sequence = ? LIMIT 1", at):
             return True
-        if not isinstance(body, Version):
-            return False
-        query = self._database.execute
-        told = query("SELECT 1 FROM replaced WHERE slot = ? AND sequence = ? LIMIT 1", (state.slot, sequence)) or query(
-            "SELECT 1 FROM versions WHERE slot = ? AND sequence = ? AND live = 0", (state.slot, sequence)
-        )
-        return bool(told)
+        dead = self._live.is_dead(*at)
+        rows = query(f"SELECT live FROM {table} WHERE slot = ? AND sequence = ?", at)  # noqa: S608 - our own tables
+        if rows:
+            # what a removed machine superseded beyond its cut lives on, though its header says otherwise
+            return not rows[0][0] or (dead and not self._frozen.has_cuts)
+        return dead
 
     def _has_rows(self, body: Body, slot: int, sequence: int, *, dead: bool) -> bool:
         """Whether what follows from an operation is there and right."""
@@ -307,6 +330,13 @@ class Mending:
                     "SELECT live, id, name, cut FROM snapshots WHERE slot = ? AND sequence = ?", (slot, sequence)
                 )
                 return body.cut is None or rows == [(not dead, body.id, body.name, body.cut.encode())]
+            case Adoption():
+                return bool(query("SELECT 1 FROM adoptions WHERE slot = ? AND sequence = ?", (slot, sequence)))
+            case Retention():
+                rows = query(
+                    "SELECT live, entry, days, quota FROM retentions WHERE slot = ? AND sequence = ?", (slot, sequence)
+                )
+                return body.days is None or rows == [(not dead, body.entry, body.days, body.quota_bytes)]
 
     def _clear_row(self, body: Body, slot: int, sequence: int) -> None:
         """Take away what is not right, so that it can be written anew."""
@@ -321,6 +351,10 @@ class Mending:
                 return
             case Tag():
                 table = "tags"
+            case Retention():
+                table = "retentions"
+            case Adoption():
+                table = "adoptions"
             case _:
                 table = "snapshots"
         self._database.execute(

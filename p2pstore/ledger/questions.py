@@ -18,8 +18,8 @@ from p2pstore.ledger.history import Numbered, Position, TrashPage
 from p2pstore.ledger.holdings import Holder, StorePosition
 from p2pstore.ledger.log import Chain, LogEntry
 from p2pstore.ledger.marks import MadeSnapshot
-from p2pstore.ledger.retention import HistorySize
 from p2pstore.ledger.mending import Health
+from p2pstore.ledger.retention import HistorySize
 from p2pstore.ledger.search import Hits, Query
 from p2pstore.ledger.store import Fork, Store
 from p2pstore.ledger.tree_view import Listing, Past

@@ -157,7 +157,13 @@ class Store:
         self.frozen = Frozen(database, self.writers)
         self.live = LiveDots(database, self.writers)
         self.mending = Mending(
-            database, self.writers, self.live, self.index, keys_of=keys_of, index_body=self._index_body
+            database,
+            self.writers,
+            self.live,
+            self.index,
+            keys_of=keys_of,
+            index_body=self._index_body,
+            frozen=self.frozen,
         )
         self.waiting = Waiting()
         self.unreadable_operations = 0

@@ -125,6 +125,7 @@ class FakeDaemon:
                 "given": 20_000_000_000, "used": 1_500_000, "free": 19_998_500_000, "shards": 12, "damaged": 0,
                 "state": "accepting",
             },
+            "ledger": {"missing": 0, "lost": 0, "restored": 0, "rows": 0, "differences": 0},
             "peers": [PEER, {**PEER, "name": "attic", "state": "away", "rtt_ms": 1.25, "last_heard_s": 400.0}],
             "verdict": {"state": self.state, "sentence": "every file survives any one machine"},
             "transfers": [],

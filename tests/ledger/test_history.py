@@ -261,6 +261,9 @@ async def rows_of(disk: SimulatedDisk, *, undo: bool = False) -> dict[str, list[
         "commits": "SELECT id, hlc FROM commits ORDER BY id",
         "names": "SELECT rowid FROM names WHERE names MATCH '\"fil\"' ORDER BY 1",
         "ended": "SELECT id, ended FROM versions ORDER BY id",
+        "checks": "SELECT id, row_check FROM versions ORDER BY id",
+        "dead": "SELECT * FROM dead ORDER BY 1, 2",
+        "fingerprint": "SELECT * FROM fingerprint WHERE sum <> zeroblob(16) ORDER BY 1",
     }
     rows = {name: database.execute(sql) for name, sql in tables.items()}
     if undo:

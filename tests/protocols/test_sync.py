@@ -190,3 +190,36 @@ def test_statements_are_cut_to_fit_but_never_to_nothing() -> None:
     assert sync.fitting([b"x" * 50] * 5, bytes_max=120) == (b"x" * 50,) * 2
     assert sync.fitting([b"x" * 500], bytes_max=120) == (b"x" * 500,)
     assert sync.fitting([], bytes_max=120) == ()
+
+
+def test_equal_vectors_and_unequal_states_ring_an_alarm_once_and_later_again() -> None:
+    ours, theirs = (Roots(b"v" * 16, b"r" * 16, live * 8) for live in (b"1", b"2"))
+    assert ours.same_state_as(Roots(b"v" * 16, b"r" * 16)), "an older build says nothing of its state"
+    peer, vector, now = machine(), Vector(), 0.0
+    peer.roots_told(theirs, ours, vector, now)
+    assert peer.next_step(vector, vector, US, now) == sync.Reconcile()
+    peer.reconciled(now, mended=False)
+    assert isinstance(peer.next_step(vector, vector, US, now), Rest)
+    peer.roots_asked(theirs, ours, vector, now + 2)
+    assert isinstance(peer.next_step(vector, vector, US, now + 2), Rest), "not again so soon"
+    later = now + sync.ALARM_FIRST_S + 1
+    peer.roots_told(theirs, ours, vector, later)
+    assert peer.next_step(vector, vector, US, later) == sync.Reconcile()
+    peer.reconciled(later, mended=True)
+    peer.roots_told(ours, ours, vector, later + 1)
+    assert isinstance(peer.next_step(vector, vector, US, later + 1), Rest)
+    peer.roots_told(theirs, ours, vector, later + 2)
+    assert peer.next_step(vector, vector, US, later + 2) == sync.Reconcile(), "a new one rings at once"
+
+
+def test_a_peer_that_has_nothing_to_push_does_not_push_for_ever() -> None:
+    peer = machine()
+    ours, theirs = Vector({US: 9}), Vector({US: 4})
+    peer.roots_told(Roots(b"t" * 16, b"r" * 16), Roots(b"o" * 16, b"r" * 16), ours, 0.0)
+    peer.vector_told(theirs, 0.0)
+    pushes = 0
+    while isinstance(peer.next_step(ours, ours, US, 0.0), Push):
+        peer.pushed(theirs, Vector())
+        pushes += 1
+        assert pushes < 5
+    assert isinstance(peer.next_step(ours, ours, US, 0.0), Rest)

@@ -42,6 +42,7 @@ def status_lines(session: Session, result: Mapping[str, Any]) -> list[str]:
         lines += [f"{key}: {result[key]}" for key in keys]
         lines += [f"machines: {len(peers)}", f"machines_linked: {linked}"]
         lines += [f"store_{key}: {store[key]}" for key in ("given", "used", "free", "shards", "state")]
+        lines += [f"ledger_{key}: {count}" for key, count in result["ledger"].items()]
         return [*lines, f"transfers: {len(result['transfers'])}"]
     lines = [
         verdict_line(session, verdict),
@@ -55,6 +56,10 @@ def status_lines(session: Session, result: Mapping[str, Any]) -> list[str]:
             f" {text.count(store['shards'], 'shard')}, {store['state']}"
         ),
     ]
+    if missing := result["ledger"]["missing"]:
+        lines.append(f"ledger: {text.count(missing, 'operation')} lost on this disk; other machines are asked for them")
+    elif mended := result["ledger"]["restored"] + result["ledger"]["rows"]:
+        lines.append(f"ledger: damage by this disk was mended {text.count(mended, 'time')}; see p2pstore doctor")
     if result["restoring"]:
         lines.append("a machine restores with the paper key: it reads everything, and changes nothing")
     if result["transfers"]:
