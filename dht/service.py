@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -168,10 +167,6 @@ class Dht:
     def stats(self) -> Stats:
         """Counts since the start; live, not a copy."""
         return self.core.stats
-
-    def set_client(self, is_client: bool) -> None:
-        """Say in further requests whether strangers cannot reach us (a NAT without a forwarded port)."""
-        self.core.settings = replace(self.core.settings, is_client=is_client)
 
     def replace_keys(self, keys: Sequence[bytes]) -> None:
         """From now on these datagram keys, newest first. Raises Misuse."""

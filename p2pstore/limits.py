@@ -34,9 +34,6 @@ SEALED_BYTES_MAX: Final = CHUNK_BYTES_MAX + CHUNK_BYTES_MAX // 8 + 4 * KIB
 NAME_BYTES_MAX: Final = 255
 """The longest file name that Linux and macOS file systems take."""
 
-PATH_DEPTH_MAX: Final = 1024
-"""Deeper paths cannot be written back to a Linux file system by one path (PATH_MAX is 4,096 bytes)."""
-
 LINK_TARGET_BYTES_MAX: Final = 4096
 """PATH_MAX: a longer symlink target cannot exist on disk."""
 

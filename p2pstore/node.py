@@ -29,6 +29,7 @@ from p2pstore.ledger.ledger import Ledger
 from p2pstore.limits import MIB
 from p2pstore.metadata.roster import Roster
 from p2pstore.placement.promise import Promise, household_promise
+from p2pstore.protocols.wire import UNKNOWN_KIND
 from p2pstore.seams.clock import Clock
 from p2pstore.seams.disk import Disk
 from p2pstore.seams.folder_events import FolderEvents
@@ -440,7 +441,7 @@ class Node:
             return await self.history_keeper.handle()
         reply = await self.metadata_sync.handle(peer, message)
         if reply is None:
-            raise Refused("unknown-kind", message.kind)
+            raise Refused(UNKNOWN_KIND, message.kind)
         return reply
 
     async def _follow_roster(self) -> None:

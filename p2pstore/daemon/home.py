@@ -161,20 +161,6 @@ class Home:
         finally:
             os.close(folder)
 
-    def running_pid(self) -> int | None:
-        """The pid of the daemon that holds the lock, or None."""
-        try:
-            descriptor = os.open(self.path / "daemon.lock", os.O_RDONLY)
-        except FileNotFoundError:
-            return None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return _pid_in(descriptor)
-        finally:
-            os.close(descriptor)
-        return None
-
     def lock(self) -> int:
         """Take the lock for as long as the process lives; returns the descriptor. Raises AlreadyRunning."""
         descriptor = os.open(self.path / "daemon.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

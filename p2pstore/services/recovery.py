@@ -25,6 +25,7 @@ from p2pstore.metadata.roster_statements import StatementId, statement_id_of
 from p2pstore.protocols import sync
 from p2pstore.protocols.recovery_door import DOOR_FRAME_BYTES_MAX, Doorkeeper, ask, read_answer
 from p2pstore.protocols.sync import Statements, StoreMark
+from p2pstore.protocols.wire import UNKNOWN_KIND
 from p2pstore.seams.clock import Clock
 from p2pstore.seams.network import Message, Network, PeerEndpoint
 from p2pstore.services.framed_streams import FramedStream
@@ -231,4 +232,4 @@ async def _pull_inventories(network: Network, ledger: Ledger, peer: PeerId) -> N
 
 async def serve_nobody(_peer: PeerId, message: Message) -> Message:
     """What a restoring machine answers to whoever asks it something."""
-    raise Refused("unknown-kind", f"{message.kind}: this machine restores, and is no member")
+    raise Refused(UNKNOWN_KIND, f"{message.kind}: this machine restores, and is no member")

@@ -18,7 +18,7 @@ from p2pstore.limits import CODE_LENGTH_MAX, SHARDS_PER_REQUEST_MAX
 from p2pstore.packing import Buffer
 from p2pstore.pipeline.shard import ShardHeader, parse_header
 from p2pstore.placement.receipt import Receipt, read_receipt, sign_receipt
-from p2pstore.protocols.wire import refusal
+from p2pstore.protocols.wire import UNKNOWN_KIND, refusal
 from p2pstore.seams.clock import Clock
 from p2pstore.seams.network import Message, Network, Plane
 from p2pstore.services.shard_outbox import Parcel, ShardOutbox
@@ -91,7 +91,7 @@ class ShardServer:
             return await self._confirm(message)
         if message.kind == FIND:
             return Message("ok", {"indices": await self._store.shards_of(_encoding_of(message))})
-        raise Refused("unknown-kind", message.kind)
+        raise Refused(UNKNOWN_KIND, message.kind)
 
     async def _put(self, message: Message) -> Message:
         """Store the shards of one request; each is taken or refused by itself, one receipt covers those taken."""

@@ -260,6 +260,8 @@ def _host_name() -> str:
 
 def _show_kit(session: Session, words: list[str], qr_text: str) -> None:
     """Show the words once, on the terminal and nowhere else, and ask some of them back."""
+    from p2pstore.keys.household import positions_to_ask
+
     sys.stderr.write(
         "\nThe recovery kit. With these 24 words every file can be restored, even if all machines but one are lost.\n"
         "Without them nobody can help. Write them down on paper, now: they are not kept anywhere.\n\n"
@@ -268,9 +270,9 @@ def _show_kit(session: Session, words: list[str], qr_text: str) -> None:
     sys.stderr.write("\n".join(text.table(rows)) + "\n\n" + qr_text + "\n")
     rng = random.SystemRandom()
     for _ in range(ASK_AGAIN_MAX):
-        positions = sorted(rng.sample(range(len(words)), WORDS_ASKED))
-        replies = [click.prompt(f"Word {i + 1}", err=True, hide_input=False).strip().lower() for i in positions]
-        if replies == [words[i] for i in positions]:
+        positions = positions_to_ask(rng, WORDS_ASKED)
+        replies = [click.prompt(f"Word {i}", err=True, hide_input=False).strip().lower() for i in positions]
+        if replies == [words[i - 1] for i in positions]:
             sys.stderr.write("Right.\n")
             return
         sys.stderr.write("That does not match what is shown above; look again.\n")
