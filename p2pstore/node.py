@@ -36,11 +36,13 @@ from p2pstore.seams.folder_events import FolderEvents
 from p2pstore.seams.local_files import LocalFiles
 from p2pstore.seams.network import Listen, Message, PeerNetwork
 from p2pstore.seams.workers import Workers
+from p2pstore.services import departure as departure_service
 from p2pstore.services import history_keeper as history_service
 from p2pstore.services import liveness as liveness_service
 from p2pstore.services import shards as shard_service
 from p2pstore.services.budget import ByteBudget
 from p2pstore.services.catalog import Catalog, Nearby, Receipts
+from p2pstore.services.departure import Departure
 from p2pstore.services.download import Downloader
 from p2pstore.services.exporter import Exporter
 from p2pstore.services.history_keeper import HistoryKeeper
@@ -160,6 +162,7 @@ class Node:
             store=store,
             sign=membership.identity.sign,
             clock=seams.clock,
+            leaves=lambda: me in membership.leaving(),
         )
         self.shards = ShardClient(
             me=me,
@@ -183,6 +186,7 @@ class Node:
             own_condition=self.own_condition,
             find_node=self._find_node,
             member=membership.member,
+            leaving=membership.leaving,
         )
         self.placing = Placing(
             me=me,
@@ -193,6 +197,7 @@ class Node:
             receipted=receipts.note,
             move_on_after=seams.clock.move_on_after,
             sites=membership.sites,
+            leaving=membership.leaving,
         )
         self.downloader = Downloader(
             me=me,
@@ -214,6 +219,7 @@ class Node:
             liveness=self.liveness,
             drop_here=store.drop,
             sites=membership.sites,
+            leaving=membership.leaving,
         )
         self.uploader = Uploader(
             workers=seams.cpu,
@@ -333,6 +339,21 @@ class Node:
             rng=seams.rng,
             can_read=lambda: membership.myself is not None and membership.myself.role != "storage",
         )
+        self.departure = Departure(
+            membership=membership,
+            network_id=membership.network_id,
+            ledger=ledger,
+            store=store,
+            network=self.network,
+            liveness=self.liveness,
+            silences=self.silences,
+            surveyor=self.surveyor,
+            nearby=nearby,
+            clock=seams.clock,
+            verify=verify,
+            busy=self._busy,
+            last_put_s=lambda: self.shard_server.last_put_s,
+        )
         self._owed = owed
 
     @classmethod
@@ -418,6 +439,7 @@ class Node:
                     self.scrubber.run,
                     self.restore_drill.run,
                     self.history_keeper.run,
+                    self.departure.run,
                     self._follow_roster,
                 ):
                     nursery.start_soon(service)
@@ -433,6 +455,10 @@ class Node:
         """Give a peer's request to the service that serves its kind."""
         if peer == self.membership.recovery_peer:
             return await self.read_only.handle(message)
+        if message.kind in departure_service.KINDS:
+            return await self.departure.handle(peer, message)
+        if not self.membership.is_member(peer):
+            raise Refused("removed")
         if message.kind in shard_service.KINDS:
             return await self.shard_server.handle(message)
         if message.kind in liveness_service.KINDS:
@@ -472,6 +498,12 @@ class Node:
             return  # it asks, and is told nothing unasked
         self.liveness.ask_soon()
         self.metadata_sync.link_changed(peer, up)
+
+    def _busy(self) -> str:
+        """What this machine still does for others to see; "" for nothing."""
+        if self.transfers.running():
+            return "waits for transfers to end"
+        return "waits for what is owed to others" if self.placer.owed_count else ""
 
     def promise(self) -> Promise:
         """What every stripe of the household must survive."""

@@ -65,6 +65,7 @@ class Machine:
     capacity: int | None
     used: int | None
     peer_id: str
+    leaving: Mapping[str, Any] | None = None
 
     @classmethod
     def read(cls, raw: Mapping[str, Any]) -> Machine:
@@ -81,6 +82,7 @@ class Machine:
             raw.get("capacity"),
             raw.get("used"),
             str(raw.get("peer_id", "")),
+            raw.get("leaving"),
         )
 
     @property

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from p2pstore.control import wording
 
@@ -153,3 +154,22 @@ def name_of(path: bytes) -> bytes:
 def join(folder: bytes, name: bytes) -> bytes:
     """A name in a folder."""
     return folder.rstrip(b"/") + b"/" + name
+
+
+def leaving(progress: Mapping[str, Any]) -> str:
+    """How far a machine is that leaves, in a few words."""
+    if progress.get("done"):
+        return "leaving, done"
+    left = progress.get("left")
+    return "leaving" if left is None else f"leaving, {left:,} left"
+
+
+def leaving_sentence(progress: Mapping[str, Any]) -> str:
+    """The same for the details."""
+    if progress.get("done"):
+        return "It leaves: all it held is elsewhere. It goes when an admin's machine has removed it."
+    if progress.get("left") is None:
+        return "It leaves. It has not said yet how far it is."
+    pieces, left, waits = progress.get("pieces"), progress.get("left"), progress.get("waits")
+    amount = f"It leaves: {left:,} of {pieces:,} pieces are not yet proven elsewhere."
+    return f"{amount} Now: {waits}." if waits else amount

@@ -7,6 +7,7 @@ the one place where an error with fields becomes a sentence.
 from __future__ import annotations
 
 import errno
+import os
 from typing import Any, Final, NamedTuple
 
 from p2pstore import errors
@@ -135,7 +136,17 @@ def not_running(home: str) -> Failure:
 
 
 def no_household(home: str) -> Failure:
-    """No household lies at `home`."""
+    """No household lies at `home`, or none any more."""
+    if os.path.isfile(os.path.join(home, "retired.json")):
+        return Failure(
+            Fault(
+                "retired",
+                "this machine has left its household",
+                "what it held is on the machines that stayed; its keys and shards here are erased",
+                ("p2pstore join CODE", "p2pstore init"),
+                exits.NO_HOUSEHOLD,
+            )
+        )
     return Failure(
         Fault(
             "no-household",

@@ -6,6 +6,7 @@ HOME/keys            identity and key generations, mode 0600
 HOME/ledger/         the metadata database and the side file that detects a rollback
 HOME/store/          packs, index, sentinel
 HOME/log/daemon.log
+HOME/retired.json    what is left of an installation that left its household: which, and when
 HOME/daemon.lock     held (flock) by the running daemon; holds its pid
 ```
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +25,11 @@ from p2pstore.errors import Misuse
 
 SETTINGS_VERSION: Final = 1
 
+RETIRED_FILE: Final = "retired.json"
+
+LEFT_BEHIND: Final = frozenset({"log", RETIRED_FILE, "daemon.lock"})
+"""What may lie in a folder that is no installation's home any more, and not yet another's."""
+
 
 class NoHousehold(Misuse):
     """The folder is not the home of an installation."""
@@ -30,6 +37,10 @@ class NoHousehold(Misuse):
 
 class AlreadyHome(Misuse):
     """The folder already is the home of an installation."""
+
+
+class Retired(Misuse):
+    """The installation left its household and erased itself."""
 
 
 class NotEmpty(Misuse):
@@ -110,10 +121,11 @@ class Home:
     def create(self) -> None:
         """Make the folder. Raises AlreadyHome for an installation, Misuse for a folder with anything else in it."""
         self.refuse_installation()
-        if self.path.is_dir() and any(entry for entry in self.path.iterdir() if entry.name != "log"):
+        if self.path.is_dir() and any(entry.name not in LEFT_BEHIND for entry in self.path.iterdir()):
             raise Misuse(f"{self.path} is not empty")
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.path.chmod(0o700)
+        (self.path / RETIRED_FILE).unlink(missing_ok=True)
 
     def read_settings(self) -> Settings:
         """The settings. Raises NoHousehold, or Misuse for a file that does not parse."""
@@ -155,11 +167,37 @@ class Home:
         finally:
             os.close(descriptor)
         part.replace(self.path / name)
-        folder = os.open(self.path, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        _fsync_folder(self.path)
+
+    # --- leaving ------------------------------------------------------------------------------------------------------
+
+    @property
+    def is_retired(self) -> bool:
+        """Whether the installation left its household; what is left of it may have to be erased yet."""
+        return (self.path / RETIRED_FILE).is_file()
+
+    def retire(self, *, household: str, name: str, at_s: float) -> None:
+        """Note durably that everything here is to be erased."""
+        text = json.dumps({"version": 1, "household": household, "name": name, "at": at_s}, indent=2) + "\n"
+        self.write_private(RETIRED_FILE, text.encode())
+
+    def erase(self) -> None:
+        """Erase what the household left here, keys first; may be done again after a crash anywhere.
+
+        Raises:
+            Misuse: `retire` was not called.
+        """
+        if not self.is_retired:
+            raise Misuse("not retired")
+        for part in (self.keys_path, self.path / ".keys.part"):
+            _overwrite(part)
+        _fsync_folder(self.path)
+        for folder in (self.ledger_path, self.store_path):
+            _empty(folder)
+        for entry in sorted(self.path.iterdir()):
+            if entry.name not in LEFT_BEHIND and not entry.is_dir():
+                entry.unlink()
+        _fsync_folder(self.path)
 
     def lock(self) -> int:
         """Take the lock for as long as the process lives; returns the descriptor. Raises AlreadyRunning."""
@@ -173,6 +211,44 @@ class Home:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         return descriptor
+
+
+def _fsync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _overwrite(path: Path) -> None:
+    """Write zeros over a small secret file and remove it. A disk that writes elsewhere each time may keep the old
+    bytes: what they open is erased too."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return
+    try:
+        os.write(descriptor, bytes(os.fstat(descriptor).st_size))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    path.unlink()
+
+
+def _empty(folder: Path) -> None:
+    """Remove a folder and what is in it; a disk's own folder, or a link to one, is emptied and left."""
+    if not folder.is_dir():
+        return
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+    if folder.is_symlink():
+        folder.unlink()
+    elif not folder.is_mount():
+        folder.rmdir()
 
 
 def _pid_in(descriptor: int) -> int:

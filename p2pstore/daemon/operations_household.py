@@ -13,6 +13,8 @@ from p2pstore.control.faults import Failure, Fault
 from p2pstore.control.server import Call, Op
 from p2pstore.daemon import arguments
 from p2pstore.daemon.home import Settings
+from p2pstore.metadata.member import Member
+from p2pstore.metadata.roster_statements import Duty
 from p2pstore.node import Node
 from p2pstore.pipeline.erasure.kernels import kernel_name
 from p2pstore.services.enrolment import EnrolmentListener, Invitation
@@ -128,9 +130,24 @@ class HouseholdOperations:
                     "rtt_ms": None if is_me or acquaintance is None else acquaintance.rtt_s * 1000,
                     "capacity": condition.given_bytes if condition else member.capacity_bytes,
                     "used": condition.used_bytes if condition else None,
+                    "leaving": self._leaving(member) if member.leaves else None,
                 }
             )
         return sorted(found, key=lambda one: (one["state"] != "self", str(one["name"])))
+
+    def _leaving(self, member: Member) -> dict[str, Any]:
+        """How far a machine is that leaves."""
+        node = self._node
+        progress = node.departure.progress(member.peer_id)
+        return {
+            "pieces": None if progress is None else progress.total,
+            "left": None if progress is None else progress.left,
+            "left_bytes": None if progress is None else progress.left_bytes,
+            "waits": "waits to be heard" if progress is None else progress.waits,
+            "done": progress is not None and progress.done,
+            "anyway": member.duty is Duty.LEAVES_ANYWAY,
+            "successor": None if member.successor is None else node.membership.name_of(member.successor),
+        }
 
     async def version(self, _call: Call) -> dict[str, Any]:
         """The program's version."""

@@ -10,6 +10,7 @@ from p2pstore.control import exits
 from p2pstore.control.faults import Failure, Fault
 from p2pstore.control.server import Call, Op
 from p2pstore.daemon.home import Home
+from p2pstore.daemon.operations_departure import DepartureOperations
 from p2pstore.errors import Malformed, PeerFault, Unavailable
 from p2pstore.ids import PeerId
 from p2pstore.keys.household import SECRET_BYTES, HouseholdKeys
@@ -63,6 +64,7 @@ class MemberOperations:
             "peers.limit": self.limit,
             "peers.revoke": self.remove,
             "peers.forget": self.remove,
+            **DepartureOperations(self._node, member=self._called, remove=self._remove).handlers(),
         }
 
     def guarding(self, handlers: Mapping[str, Op]) -> dict[str, Op]:
@@ -84,6 +86,11 @@ class MemberOperations:
         if me is None and name in CHANGING_OPS:
             why = "an admin removed it; what it knew is still readable here"
             raise _removed(why)
+        if me is not None and me.leaves and name in CHANGING_OPS:
+            what = "this machine is leaving the household; it takes nothing new"
+            why = "what is written here now might be on no other machine when it is erased"
+            fix = ("run this on another machine", f"p2pstore peers retire {me.name} --cancel")
+            raise Failure(Fault("leaving", what, why, fix, exits.REFUSED))
         if me is not None and me.role == "storage":
             what = "this machine stores for the household without being able to read"
             why = f"{me.name} has the role storage: no key for names or contents, until an admin's machine changes it"
@@ -162,8 +169,10 @@ class MemberOperations:
 
     async def remove(self, call: Call) -> dict[str, Any]:
         """Remove a machine: it is cut off, and what is stored from now on is sealed with keys that it never gets."""
+        return await self._remove(call, self._member(call))
+
+    async def _remove(self, call: Call, member: Member) -> dict[str, Any]:
         membership = self._node.membership
-        member = self._member(call)
         if member.peer_id == membership.me:
             what = "this machine cannot remove itself"
             fix = (f"on another admin machine: p2pstore peers forget {member.name}",)
@@ -230,7 +239,10 @@ class MemberOperations:
     # --- who ------------------------------------------------------------------------------------------------------
 
     def _member(self, call: Call) -> Member:
-        name = _text(call, "name")
+        return self._called(_text(call, "name"))
+
+    def _called(self, name: str) -> Member:
+        """Raises Failure for a name that no member has."""
         roster = self._node.membership.roster
         member = roster.by_name(name)
         if member is None:

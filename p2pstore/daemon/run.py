@@ -17,7 +17,7 @@ import trio
 from dht.udp import UdpDatagrams
 from p2pstore.control.paths import socket_path
 from p2pstore.control.server import ControlServer
-from p2pstore.daemon.home import Home, Settings
+from p2pstore.daemon.home import Home, Retired, Settings
 from p2pstore.daemon.operations_adoption import AdoptionOperations
 from p2pstore.daemon.operations_api import ProgramOperations
 from p2pstore.daemon.operations_doctor import DoctorOperations
@@ -81,8 +81,11 @@ def run_daemon(home_path: Path, *, port: int | None, listen: str | None) -> int:
         NoHousehold, AlreadyRunning, NoPort: nothing was started.
     """
     home = Home(home_path)
-    settings = home.read_settings()
+    settings = home.read_settings() if not home.is_retired else None
     home.lock()
+    if settings is None:
+        home.erase()  # what was left when an erasure was interrupted
+        raise Retired("this machine has left its household; nothing of it is left here")
     _tune_malloc()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     trio.run(_run, home, settings, port, listen, restrict_keyboard_interrupt_to_checkpoints=True)
@@ -191,12 +194,17 @@ async def _run(home: Home, settings: Settings, port: int | None, listen: str | N
         nursery.start_soon(feed.run)
         nursery.start_soon(_keep_recovery_door, node, host, base, rng)
         nursery.start_soon(_end_on_signal, end)
+        nursery.start_soon(_end_when_over, node, end)
         log.info("%s: %s listens at %s", membership.roster.name, settings.name, addresses[0])
         await nursery.start(server.run, socket_path(home.path))
         await end.wait()
         log.info("ending")
         nursery.cancel_scope.cancel()
     datagrams.close()
+    if node.departure.over.is_set():
+        home.retire(household=membership.roster.name, name=settings.name, at_s=clock.wall_s())
+        home.erase()
+        log.info("this machine has left %s: its keys and shards are erased", membership.roster.name)
     log.info("ended")
 
 
@@ -215,6 +223,11 @@ async def _keep_recovery_door(node: Node, host: str, base: int, rng: random.Rand
         log.warning("no recovery door at port %s: %s", base + RECOVERY_PORT_OFFSET, error)
         return
     await door.run(listeners)
+
+
+async def _end_when_over(node: Node, end: trio.Event) -> None:
+    await node.departure.over.wait()
+    end.set()
 
 
 async def _end_on_signal(end: trio.Event) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from p2pstore.ids import PeerId
 from p2pstore.keys.generation import Recipient
-from p2pstore.metadata.roster_statements import Endpoints
+from p2pstore.metadata.roster_statements import Duty, Endpoints
 from p2pstore.seams.network import PeerEndpoint
 
 
@@ -25,6 +25,8 @@ class Member:
         capacity_bytes: how much of its disk it gives.
         joined: wall time of its enrolment, as the admin that enrolled it believed.
         endpoints: where it last said that it listens.
+        duty: whether it is to leave.
+        successor: who takes over what it holds, if somebody was named.
     """
 
     peer_id: PeerId
@@ -37,6 +39,13 @@ class Member:
     capacity_bytes: int
     joined: float
     endpoints: Endpoints
+    duty: Duty = Duty.STAYS
+    successor: PeerId | None = None
+
+    @property
+    def leaves(self) -> bool:
+        """Whether it is on its way out: it gets nothing new, and nothing is to depend on it."""
+        return self.duty is not Duty.STAYS
 
     @property
     def peer_endpoint(self) -> PeerEndpoint:
@@ -59,6 +68,9 @@ class RemovedPeer:
         by: who removed it, sorted; the root is the PeerId of its public key.
         stated_s: wall time of the earliest of the removals.
         cuts: their cuts, sorted, each once.
+        retired: it was on its way out when it was removed.
+        curve_public: its CURVE public key.
+        successor: who takes over what it held, if somebody was named.
     """
 
     peer_id: PeerId
@@ -66,6 +78,9 @@ class RemovedPeer:
     by: tuple[PeerId, ...]
     stated_s: float
     cuts: tuple[bytes, ...]
+    retired: bool = False
+    curve_public: bytes = b""
+    successor: PeerId | None = None
 
 
 @dataclass(frozen=True, slots=True)

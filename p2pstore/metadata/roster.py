@@ -21,6 +21,7 @@ from p2pstore.metadata.member import Member, PendingRemoval, RemovedPeer
 from p2pstore.metadata.roster_codec import is_genesis, read_statement
 from p2pstore.metadata.roster_judgement import judge
 from p2pstore.metadata.roster_statements import (
+    Certificate,
     Enrolment,
     Fact,
     Genesis,
@@ -61,6 +62,7 @@ class Roster:
         self._sequences = judged.sequences
         self._generations = judged.generations
         self._envelopes = judged.envelopes
+        self._may_remove = judged.may_remove
 
     @classmethod
     def from_statements(cls, statements: Iterable[bytes], network_id: NetworkId | None = None) -> Roster:
@@ -163,6 +165,20 @@ class Roster:
     def removed(self) -> list[RemovedPeer]:
         """Peers that were members, sorted by PeerId."""
         return [self._removed[name] for name in sorted(self._removed)]
+
+    def may_remove(self, subject: PeerId, voters: Collection[PeerId]) -> bool:
+        """Whether removals signed by these admins would remove `subject`, itself an admin or not."""
+        return self._may_remove(subject, voters)
+
+    def statements_of_removal(self, peer: PeerId) -> list[bytes]:
+        """What tells a peer that it was removed: the removals of it, and by whose authority; [] for a member."""
+        if peer not in self._removed:
+            return []
+        return [
+            each.data
+            for _, each in sorted(self._statements.items())
+            if (isinstance(each.body, Removal) and each.body.subject == peer) or isinstance(each.body, Certificate)
+        ]
 
     def pending_removals(self) -> list[PendingRemoval]:
         """Votes against admins that do not suffice, sorted by PeerId."""

@@ -25,7 +25,7 @@ from p2pstore.metadata.roster_codec import (
     make_update,
     read_card,
 )
-from p2pstore.metadata.roster_statements import SELF_SIGNED, Fact, Profile, StatementId, network_id_of
+from p2pstore.metadata.roster_statements import SELF_SIGNED, Duty, Fact, Profile, StatementId, network_id_of
 
 
 class NotAllowed(Misuse):
@@ -209,6 +209,37 @@ def update(signer: Signer, roster: Roster, subject: PeerId, about: Fact, value: 
         sequence=roster.next_sequence(subject, about),
         value=value,
     )
+
+
+def retire(
+    signer: Signer, roster: Roster, subject: PeerId, duty: Duty, successor: PeerId | None = None
+) -> list[bytes]:
+    """The statements by which a member is to leave, or to stay after all.
+
+    Args:
+        signer: an admin, the root, or the subject itself.
+        roster: as known now.
+        subject: a member.
+        duty: what it is to do.
+        successor: a member that takes over what it holds.
+
+    Raises:
+        NotAllowed: the signer is none of these.
+    """
+    if peer_id_of(signer.public) != subject:
+        demand_admin(signer, roster)
+    said: list[tuple[Fact, str | bytes]] = [(Fact.SUCCESSOR, successor or b""), (Fact.DUTY, duty)]
+    return [
+        make_update(
+            signer,
+            roster.network_id,
+            subject=subject,
+            about=about,
+            sequence=roster.next_sequence(subject, about),
+            value=str(value) if isinstance(value, Duty) else value,
+        )
+        for about, value in said
+    ]
 
 
 def change_role(signer: Signer, roster: Roster, subject: PeerId, role: str) -> list[bytes]:

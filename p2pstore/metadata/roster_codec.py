@@ -22,6 +22,7 @@ from p2pstore.metadata.roster_statements import (
     Body,
     Card,
     Certificate,
+    Duty,
     Endpoints,
     Enrolment,
     Fact,
@@ -111,7 +112,13 @@ def make_certificate(signer: Signer, network: NetworkId, *, subject: PeerId) -> 
 
 
 def make_update(
-    signer: Signer, network: NetworkId, *, subject: PeerId, about: Fact, sequence: int, value: str | int | Endpoints
+    signer: Signer,
+    network: NetworkId,
+    *,
+    subject: PeerId,
+    about: Fact,
+    sequence: int,
+    value: str | int | bytes | Endpoints,
 ) -> bytes:
     """An update of one fact; `Roster.next_sequence` gives the sequence. Raises Malformed for a value that is none."""
     if isinstance(value, Endpoints):
@@ -291,7 +298,7 @@ def _read_update(fields: Fields, _network: NetworkId) -> Update:
     return update
 
 
-def _read_value(about: Fact, value: Any) -> str | int | Endpoints:
+def _read_value(about: Fact, value: Any) -> str | int | bytes | Endpoints:
     single = Fields([value], about.name.lower())
     match about:
         case Fact.NAME | Fact.SITE:
@@ -307,6 +314,10 @@ def _read_value(about: Fact, value: Any) -> str | int | Endpoints:
             endpoints = Endpoints(_read_addresses(planes), _read_addresses(planes), _read_addresses(planes))
             planes.end()
             return endpoints
+        case Fact.DUTY:
+            return _one_of(tuple(Duty), value)
+        case Fact.SUCCESSOR:
+            return b"" if value == b"" else peer_id(single.raw(32))
 
 
 def _read_addresses(fields: Fields) -> tuple[str, ...]:

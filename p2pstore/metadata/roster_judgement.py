@@ -14,7 +14,7 @@ The rules of authority, in the order in which they are applied:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -24,8 +24,10 @@ from p2pstore.keys.identity import peer_id_of
 from p2pstore.limits import ROSTER_MEMBERS_MAX, ROSTER_UNPLACED_MAX
 from p2pstore.metadata.member import Member, PendingRemoval, RemovedPeer
 from p2pstore.metadata.roster_statements import (
+    SAID_BY_BOTH,
     SELF_SIGNED,
     Certificate,
+    Duty,
     Endpoints,
     Enrolment,
     Fact,
@@ -55,6 +57,7 @@ class Judged:
     sequences: dict[tuple[PeerId, Fact], int]
     generations: dict[GenerationId, int]
     envelopes: dict[GenerationId, tuple[Envelope, ...]]
+    may_remove: Callable[[PeerId, Collection[PeerId]], bool]
 
 
 def _without_superseded(statements: Mapping[StatementId, Statement]) -> dict[StatementId, Statement]:
@@ -170,6 +173,11 @@ class _Court:
         kept = self.ended.get(said.author)
         return said.author == self.root or kept is None or said.id in kept
 
+    def may_remove(self, subject: PeerId, voters: Collection[PeerId]) -> bool:
+        """Whether removals by these admins would remove `subject`."""
+        able = [voter for voter in voters if voter in self.admins]
+        return bool(able) if subject not in self.admins else self.is_quorum(subject, able)
+
     def is_quorum(self, subject: PeerId, voters: Collection[PeerId]) -> bool:
         """Whether these votes would remain without any single other admin's key (rule 3)."""
         others = sorted((voter for voter in voters if voter != subject), key=lambda each: (self.admins[each], each))
@@ -228,7 +236,8 @@ def judge(genesis: Genesis, statements: Mapping[StatementId, Statement]) -> Judg
     _apply_quorums(court)
     gone, pending = _gone(court)
     standing = {said.id for said in _standing(court)}
-    members, sequences = _members(court, gone)
+    facts, sequences = _facts(court)
+    members = _members(court, gone, facts)
     generations, envelopes = _generations(court)
     unplaced = [
         name
@@ -240,11 +249,16 @@ def judge(genesis: Genesis, statements: Mapping[StatementId, Statement]) -> Judg
         retained={name: each for name, each in statements.items() if name not in dropped},
         ignored=len(unplaced),
         members=members,
-        removed={peer: _removed(court, peer, votes) for peer, votes in gone.items() if peer in court.enrolled},
+        removed={
+            peer: _removed(court, peer, votes, facts.get(peer, {}))
+            for peer, votes in gone.items()
+            if peer in court.enrolled
+        },
         pending=pending,
         sequences=sequences,
         generations=generations,
         envelopes=envelopes,
+        may_remove=court.may_remove,
     )
 
 
@@ -312,7 +326,11 @@ def _standing(court: _Court) -> list[_Said]:
         *(each for each in by_admins if court.stands(each)),
         *(each for each in court.reinstatements if each.author == court.root),
         *(each for each in court.removals if each.author == each.body.subject and each.author in court.enrolled),
-        *(each for each in court.updates if each.body.about in SELF_SIGNED and _may_describe(court, each)),
+        *(
+            each
+            for each in court.updates
+            if each.body.about in SELF_SIGNED | SAID_BY_BOTH and _may_describe(court, each)
+        ),
     ]
 
 
@@ -320,7 +338,7 @@ def _may_describe(court: _Court, said: _Said) -> bool:
     return said.body.subject in court.enrolled and said.author in (said.body.subject, court.root)
 
 
-def _removed(court: _Court, peer: PeerId, votes: Iterable[_Said]) -> RemovedPeer:
+def _removed(court: _Court, peer: PeerId, votes: Iterable[_Said], facts: Mapping[Fact, Any]) -> RemovedPeer:
     found = list(votes)
     return RemovedPeer(
         peer,
@@ -328,18 +346,26 @@ def _removed(court: _Court, peer: PeerId, votes: Iterable[_Said]) -> RemovedPeer
         tuple(sorted({each.author for each in found})),
         min(each.body.stated_s for each in found),
         tuple(sorted({each.body.cut for each in found})),
+        facts.get(Fact.DUTY, Duty.STAYS) != Duty.STAYS,
+        court.enrolled[peer].body.card.curve_public,
+        facts.get(Fact.SUCCESSOR) or None,
     )
 
 
-def _members(
-    court: _Court, gone: Collection[PeerId]
-) -> tuple[dict[PeerId, Member], dict[tuple[PeerId, Fact], int]]:
+def _may_say(court: _Court, said: _Said) -> bool:
+    about = said.body.about
+    if about in SELF_SIGNED | SAID_BY_BOTH and _may_describe(court, said):
+        return True
+    return about not in SELF_SIGNED and court.stands(said)
+
+
+def _facts(court: _Court) -> tuple[dict[PeerId, dict[Fact, Any]], dict[tuple[PeerId, Fact], int]]:
+    """The latest word on every fact about every peer, and its sequence."""
     facts: dict[tuple[PeerId, Fact], tuple[bool, int, StatementId, Any]] = {}
     sequences: dict[tuple[PeerId, Fact], int] = {}
     for said in court.updates:
         update: Update = said.body
-        allowed = _may_describe(court, said) if update.about in SELF_SIGNED else court.stands(said)
-        if not allowed:
+        if not _may_say(court, said):
             continue
         key = (update.subject, update.about)
         rank = (said.author == court.root, update.sequence, said.id, update.value)
@@ -349,10 +375,16 @@ def _members(
     of_peer: dict[PeerId, dict[Fact, Any]] = {}
     for (subject, about), fact in facts.items():
         of_peer.setdefault(subject, {})[about] = fact[3]
+    return of_peer, sequences
+
+
+def _members(
+    court: _Court, gone: Collection[PeerId], of_peer: Mapping[PeerId, Mapping[Fact, Any]]
+) -> dict[PeerId, Member]:
     # `enrolled` is in order of seniority: of more than a household can have, the senior admins' newcomers count.
     present = [peer for peer in court.enrolled if peer not in gone][:ROSTER_MEMBERS_MAX]
     described = {peer: _describe(court, peer, of_peer.get(peer, {})) for peer in present}
-    return _with_unique_names(described), sequences
+    return _with_unique_names(described)
 
 
 def _describe(court: _Court, peer: PeerId, facts: Mapping[Fact, Any]) -> Member:
@@ -374,6 +406,8 @@ def _describe(court: _Court, peer: PeerId, facts: Mapping[Fact, Any]) -> Member:
         capacity_bytes=facts.get(Fact.CAPACITY, profile.capacity_bytes),
         joined=enrolment.joined_s,
         endpoints=facts.get(Fact.ENDPOINTS, Endpoints()),
+        duty=Duty(facts.get(Fact.DUTY, Duty.STAYS)),
+        successor=facts.get(Fact.SUCCESSOR) or None,
     )
 
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import Final, NewType
 
 from blake3 import blake3
@@ -46,10 +46,25 @@ class Fact(IntEnum):
     STEADINESS = 3
     CAPACITY = 4
     ENDPOINTS = 5
+    DUTY = 6
+    SUCCESSOR = 7
 
 
 SELF_SIGNED: Final = frozenset({Fact.STEADINESS, Fact.CAPACITY, Fact.ENDPOINTS})
 """What a peer says about itself; the rest an admin says."""
+
+SAID_BY_BOTH: Final = frozenset({Fact.DUTY, Fact.SUCCESSOR})
+"""What an admin may say about any peer, and every peer about itself."""
+
+
+class Duty(StrEnum):
+    """Whether a peer is to stay. The value is the word in the statement."""
+
+    STAYS = "stays"
+    LEAVES = "leaves"
+    """What it holds is written elsewhere; then it is removed, and erases itself."""
+    LEAVES_ANYWAY = "leaves-anyway"
+    """The same, also if promises cannot be kept without it; what it holds must be readable without it all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +150,7 @@ class Update:
     subject: PeerId
     about: Fact
     sequence: int
-    value: str | int | Endpoints
+    value: str | int | bytes | Endpoints
 
 
 @dataclass(frozen=True, slots=True)

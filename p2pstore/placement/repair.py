@@ -66,6 +66,7 @@ class Machine:
     peer: PeerId
     site: str
     steadiness: str
+    leaves: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +99,18 @@ class Standing(Enum):
     """Past its grace, but so are others: it may be our own link. Not counted, and nothing is rebuilt."""
     GONE = "gone"
     """Past its grace: not counted, and rebuilt."""
+    LEAVING = "leaving"
+    """On its way out: its shards count while it is there, and are rebuilt elsewhere."""
 
     @property
     def counts(self) -> bool:
         """Whether the verdict counts the shards."""
-        return self in (Standing.ANSWERS, Standing.ASLEEP)
+        return self in (Standing.ANSWERS, Standing.ASLEEP, Standing.LEAVING)
+
+    @property
+    def stays(self) -> bool:
+        """Whether repair may build on the shards: their machine is neither gone nor about to go."""
+        return self not in (Standing.GONE, Standing.LEAVING)
 
 
 class Cause(Enum):
@@ -110,6 +118,7 @@ class Cause(Enum):
 
     REMOVED = "removed"
     SILENT = "silent"
+    LEAVING = "leaving"
     LOST = "lost"
     """Its holder says that it has it no longer, or it was never placed."""
 
@@ -158,6 +167,9 @@ def standings(
     found = {me: Standing.ANSWERS}
     for machine in others:
         found[machine.peer] = _standing(heard[machine.peer], rules.grace_of(machine.steadiness), patient, rules)
+    for machine in machines:
+        if machine.leaves:
+            found[machine.peer] = Standing.LEAVING if found[machine.peer].counts else Standing.GONE
     return found
 
 
@@ -214,21 +226,28 @@ def judge(
     if after.keeps(promise):
         return Judgement(health, False, after.survives, (), ())
     without = sorted(peer for peer, indices in held.items() if indices and peer not in left)
-    causes = {Cause.SILENT if peer in standing else Cause.REMOVED for peer in without}
+    causes = {_cause(standing.get(peer)) for peer in without}
     if not stripe_health(needed, held, sites).keeps(promise):
         causes.add(Cause.LOST)  # it would be short even if they returned
     words = tuple(sorted(causes, key=lambda cause: cause.value))
     return Judgement(health, True, after.survives, words, tuple(without))
 
 
+def _cause(standing: Standing | None) -> Cause:
+    if standing is None:
+        return Cause.REMOVED
+    return Cause.LEAVING if standing is Standing.LEAVING else Cause.SILENT
+
+
 def staying(
     held: Mapping[PeerId, Collection[int]], standing: Mapping[PeerId, Standing]
 ) -> dict[PeerId, Collection[int]]:
-    """What is left when everybody who is gone or removed is counted out, and nobody else: what a repair builds on."""
+    """What is left when everybody who is gone, leaving or removed is counted out, and nobody else: what a repair builds
+    on."""
     return {
         peer: indices
         for peer, indices in sorted(held.items())
-        if indices and standing.get(peer, Standing.GONE) is not Standing.GONE
+        if indices and standing.get(peer, Standing.GONE).stays
     }
 
 

@@ -158,3 +158,30 @@ def can_leave(
     if reasons:
         return Leaving(False, tuple(reasons))
     return Leaving(True, (f"{rebuilt_bytes:,} bytes would be rebuilt on those who stay",) if rebuilt_bytes else ())
+
+
+def can_drain(
+    *, pieces: int, rebuilt_bytes: int, room_bytes: int, short: int, lost: int, admins_left: int
+) -> Leaving:
+    """Whether a machine can leave once those who stay have what they need of it.
+
+    Args:
+        pieces: all stripes.
+        rebuilt_bytes: what those who stay make anew.
+        room_bytes: what they have room for.
+        short: stripes that keep their promise now, and cannot on those who stay.
+        lost: stripes that those who stay cannot take as much of as reading them needs.
+        admins_left: machines that stay and may invite and remove.
+    """
+    reasons = []
+    if lost:
+        reasons.append(f"{lost:,} of {pieces:,} pieces could not be read any more: it waits as long as that is so")
+    if short:
+        reasons.append(f"{short:,} of {pieces:,} pieces could not keep their promise on the machines that stay")
+    if rebuilt_bytes > room_bytes:
+        reasons.append(f"{rebuilt_bytes:,} bytes have to be written elsewhere, and there is room for {room_bytes:,}")
+    if admins_left < 1:
+        reasons.append("no machine would be left that may invite and remove others: it waits as long as that is so")
+    if reasons:
+        return Leaving(False, tuple(reasons))
+    return Leaving(True, (f"{rebuilt_bytes:,} bytes are written elsewhere first",) if rebuilt_bytes else ())

@@ -140,6 +140,7 @@ class Nearby:
         own_condition: Callable[[], Condition],
         find_node: Callable[[bytes, int], Awaitable[Sequence[PeerId]]],
         member: Callable[[PeerId], Member | None],
+        leaving: Callable[[], Collection[PeerId]] = frozenset,
     ) -> None:
         self._me = me
         self._clock = clock
@@ -147,12 +148,16 @@ class Nearby:
         self._own_condition = own_condition
         self._find_node = find_node
         self._member = member
+        self._leaving = leaving
         self._everybody: tuple[float, list[Candidate]] = (-math.inf, [])
 
     async def near(self, encoding: EncodingId, *, for_repair: bool = False) -> list[Candidate]:
-        """Machines that accept shards, this one included if it does; order means nothing."""
-        if for_repair:
-            return await self._near_for_repair(encoding)
+        """Machines that accept shards, this one included if it does; nobody who leaves. Order means nothing."""
+        found = await (self._near_for_repair(encoding) if for_repair else self._near(encoding))
+        leaving = self._leaving()
+        return [candidate for candidate in found if candidate.peer not in leaving]
+
+    async def _near(self, encoding: EncodingId) -> list[Candidate]:
         asked_at_s, everybody = self._everybody
         now_s = self._clock.now_s()
         if now_s - asked_at_s < REMEMBERED_S:
@@ -172,7 +177,7 @@ class Nearby:
 
     async def _near_for_repair(self, encoding: EncodingId) -> list[Candidate]:
         """The same, and those that take repairs only; their room is what is left below the rung where they are full."""
-        willing = {candidate.peer: candidate for candidate in await self.near(encoding)}
+        willing = {candidate.peer: candidate for candidate in await self._near(encoding)}
         known = self._liveness.known()
         conditions = {peer: known[peer].condition for peer in self._liveness.answering()}
         for peer, condition in sorted({**conditions, self._me: self._own_condition()}.items()):

@@ -99,6 +99,24 @@ class Membership:
             return []
         return [member.peer_id for member in self.roster.members() if member.peer_id != self.me]
 
+    def leaving(self) -> frozenset[PeerId]:
+        """Members on their way out, this machine among them or not: nothing new is to depend on them."""
+        return frozenset(member.peer_id for member in self.roster.members() if member.leaves)
+
+    def successors_of(self, peers: Iterable[PeerId]) -> list[PeerId]:
+        """Members that were named to take over from any of `peers`, members now or once; sorted."""
+        named = {each.peer_id: each.successor for each in self.roster.removed()}
+        named |= {each.peer_id: each.successor for each in self.roster.members()}
+        found = {named.get(peer) for peer in peers}
+        leaving = self.leaving()
+        return sorted(peer for peer in found if peer is not None and self.is_member(peer) and peer not in leaving)
+
+    def retired_by_curve(self, curve_public: bytes) -> PeerId | None:
+        """The peer that left in good order whose CURVE key this is: it is told that it is out, and nothing else."""
+        return next(
+            (each.peer_id for each in self.roster.removed() if each.retired and each.curve_public == curve_public), None
+        )
+
     def is_member(self, peer: PeerId) -> bool:
         """Whether `peer` belongs to the household now."""
         return self.roster.member(peer) is not None
@@ -113,7 +131,7 @@ class Membership:
         if curve_public == self.roster.recovery_curve_public:
             return self.recovery_peer
         member = self.roster.by_curve(curve_public)
-        return None if member is None else member.peer_id
+        return self.retired_by_curve(curve_public) if member is None else member.peer_id
 
     def endpoint(self, peer: PeerId) -> PeerEndpoint | None:
         """Where a member last said that it listens."""

@@ -14,7 +14,7 @@ from p2pstore.metadata.version import ManifestRef
 from p2pstore.pipeline.manifest import Page, open_page
 from p2pstore.placement.ranking import plain_offers
 from p2pstore.placement.repair import Standing, plan_repair
-from p2pstore.placement.what_if import CountedStripe, Leaving, Outlook, Worst, can_leave
+from p2pstore.placement.what_if import CountedStripe, Leaving, Outlook, Worst, can_drain, can_leave
 from p2pstore.services.exporter import Exporter
 from p2pstore.services.liveness import Condition, Liveness
 from p2pstore.services.membership import Membership
@@ -93,6 +93,35 @@ class Outlooks:
             room_bytes=sum(conditions[peer].accepts_bytes for peer in ranked),
             short=short,
             admins_left=sum(member.peer_id not in leaving for member in roster.admins()),
+        )
+
+    async def draining(self, leaving: PeerId, own_condition: Condition) -> Leaving:
+        """Whether a machine can leave in good order: what it holds is rebuilt elsewhere while it is still there."""
+        roster = self._membership.roster
+        going = {leaving, *self._membership.leaving()}
+        conditions = {self._membership.me: own_condition}
+        conditions |= {peer: self._liveness.known()[peer].condition for peer in self._liveness.answering()}
+        ranked = [peer for peer in sorted(conditions) if peer not in going]
+        standing = {
+            member.peer_id: Standing.LEAVING if member.peer_id in going else Standing.ANSWERS
+            for member in roster.members()
+        }
+        offers = plain_offers(ranked, self._membership.sites())
+        pieces = rebuilt_bytes = short = lost = 0
+        async for stripes in self._verdicts.stripes():
+            for stripe in stripes:
+                pieces += 1
+                plan = plan_repair(stripe.needed, stripe.held, standing, offers, stripe.promise, stripe.sites)
+                rebuilt_bytes += len(plan.added) * stripe.shard_length
+                short += not plan.keeps and stripe.health.keeps(stripe.promise)
+                lost += not plan.health.readable and stripe.health.readable
+        return can_drain(
+            pieces=pieces,
+            rebuilt_bytes=rebuilt_bytes,
+            room_bytes=sum(conditions[peer].accepts_bytes for peer in ranked),
+            short=short,
+            lost=lost,
+            admins_left=sum(member.peer_id not in going for member in roster.admins()),
         )
 
     # --- the worst ----------------------------------------------------------------------------------------------------

@@ -59,6 +59,7 @@ class Placer:
         liveness: Liveness,
         drop_here: Callable[[ShardId], Awaitable[None]],
         sites: Callable[[], Sites] = lambda: NO_SITES,
+        leaving: Callable[[], Collection[PeerId]] = frozenset,
     ) -> None:
         self._me = me
         self._clock = clock
@@ -69,6 +70,7 @@ class Placer:
         self._liveness = liveness
         self._drop_here = drop_here
         self._sites = sites
+        self._leaving = leaving
         self._pending: set[EncodingId] = set()
         self._hurry = trio.Event()
         self._progress = trio.Event()
@@ -133,10 +135,11 @@ class Placer:
         if found is None:
             return True
         stripe, promise = found
-        sites = self._sites()
+        sites, leaving = self._sites(), self._leaving()
         placed = PlacedStripe(encoding, stripe.needed, 0, stripe.shard_length, promise, sites=sites)
         for peer, indices in stripe.holders.items():
-            placed.held[peer] = list(indices)
+            if peer not in leaving:
+                placed.held[peer] = list(indices)
         before = sum(map(len, placed.held.values()))
 
         async def more(indices: Sequence[int]) -> Sequence[EncodedShard]:

@@ -7,7 +7,7 @@ placed already? > confirm with the holders > send the rest > receipts > (somebod
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -102,6 +102,7 @@ class Placing:
         receipted: Callable[[EncodingId, PeerId, int], None] = lambda _encoding, _peer, _index: None,
         move_on_after: Callable[[float], trio.CancelScope],
         sites: Callable[[], Sites] = lambda: NO_SITES,
+        leaving: Callable[[], Collection[PeerId]] = frozenset,
     ) -> None:
         self._me = me
         self._shards = shards
@@ -111,6 +112,7 @@ class Placing:
         self._receipted = receipted
         self._move_on_after = move_on_after
         self._sites = sites
+        self._leaving = leaving
 
     async def place(
         self,
@@ -187,7 +189,9 @@ class Placing:
         self, placed: PlacedStripe, shards: Mapping[int, EncodedShard], receipted: Callable[[int], None]
     ) -> None:
         """Count what an earlier upload left, if its holders still have exactly those bytes."""
-        known = await self._known_holders(placed.encoding)
+        leaving = self._leaving()
+        announced = await self._known_holders(placed.encoding)
+        known = {peer: indices for peer, indices in announced.items() if peer not in leaving}
         if not known:
             return
 

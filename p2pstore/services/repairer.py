@@ -40,6 +40,12 @@ HURRIED_REST: Final = 1.0
 """After a removal it leaves half of the time to others."""
 
 PASS_EVERY_S: Final = 24 * 3600.0
+LEAVING_PASS_EVERY_S: Final = 5.0
+"""While somebody leaves, a pass looks this often: what it took a moment before it began to leave shows only now."""
+
+LEAVING_PASS_REST: Final = 10.0
+"""Then at most every eleventh second is for looking."""
+
 FIRST_PASS_AFTER_S: Final = 15.0
 """Links come up first, and inventories with them. The first pass does not dawdle: who was removed while this daemon was
 off is known from its start, and no news will say so."""
@@ -180,7 +186,7 @@ class Repairer:
         while True:
             events = (self._membership.changed, self._silences.ticked, self._liveness.changed)
             standing = await self._silences.standings()
-            there = frozenset(peer for peer, each in standing.items() if each is not Standing.GONE)
+            there = frozenset(peer for peer, each in standing.items() if each.stays)
             if before is not None and before - there:
                 self._want_pass()
             before = there
@@ -199,8 +205,8 @@ class Repairer:
         while True:
             with self._clock.move_on_after(wait_s):
                 await self._pass_wanted.wait()
-            hurried, first = first or self._pass_wanted.is_set(), False
-            wait_s = PASS_EVERY_S
+            hurried, first = first or self._pass_wanted.is_set() or bool(self._membership.leaving()), False
+            wait_s, began_s = PASS_EVERY_S, self._clock.now_s()
             self._pass_wanted = trio.Event()
             self._passing = True
             try:
@@ -210,6 +216,9 @@ class Repairer:
                 self.work.fail(error)
             finally:
                 self._passing = False
+            if self._membership.leaving():
+                took_s = self._clock.now_s() - began_s
+                wait_s = min(wait_s, max(LEAVING_PASS_EVERY_S, LEAVING_PASS_REST * took_s))
 
     async def _next_page(self, after: tuple[EncodingId, int] | None) -> list[tuple[EncodingId, int]]:
         """Stripes held here; for somebody impatient, all that we know of."""
@@ -340,8 +349,15 @@ class Repairer:
         )
         placed.held = {peer: list(indices) for peer, indices in left.items()}
 
+        heirs = self._membership.successors_of(found.judgement.without)
+
         def plan(placed: PlacedStripe, offers: Sequence[Offer]) -> Sequence[tuple[PeerId, int]]:
             held = {**away, **placed.held}
+            if heirs:
+                inherited = [each for each in offers if each.peer in heirs]
+                by_heirs = plan_repair(placed.needed, held, standing, inherited, promise, placed.sites)
+                if by_heirs.added and by_heirs.keeps:
+                    return by_heirs.added
             return plan_repair(placed.needed, held, standing, offers, promise, placed.sites).added
 
         async def more(indices: Sequence[int]) -> Sequence[EncodedShard]:

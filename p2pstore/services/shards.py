@@ -59,13 +59,17 @@ class ShardServer:
     """Answers peers' requests about this machine's shards."""
 
     def __init__(
-        self, *, me: PeerId, network_id: NetworkId, store: ShardStore, sign: Callable[[bytes], bytes], clock: Clock
+        self, *, me: PeerId, network_id: NetworkId, store: ShardStore, sign: Callable[[bytes], bytes], clock: Clock,
+        leaves: Callable[[], bool] = lambda: False,
     ) -> None:
         self._me = me
         self._network_id = network_id
         self._store = store
         self._sign = sign
         self._clock = clock
+        self._leaves = leaves
+        self.last_put_s = clock.now_s()
+        """When somebody last put here, or tried to; at the earliest when this daemon started."""
         self._lately: OrderedDict[EncodingId, set[int]] = OrderedDict()
 
     def hints(self, encoding: EncodingId) -> list[int]:
@@ -96,6 +100,9 @@ class ShardServer:
     async def _put(self, message: Message) -> Message:
         """Store the shards of one request; each is taken or refused by itself, one receipt covers those taken."""
         headers = _headers_of(message)
+        self.last_put_s = self._clock.now_s()
+        if self._leaves():
+            return Message("ok", {"refused": ["leaving"] * len(headers), "receipt": b""})
         if sum(header.shard_length for header, _ in headers) != len(message.payload):
             raise Malformed("shard.put: payloads of another length than the headers say")
         repair = message.args.get("repair") is True
@@ -128,6 +135,7 @@ class ShardServer:
     async def _store_one(
         self, header: ShardHeader, header_bytes: bytes, payload: Buffer, *, for_repair: bool
     ) -> StoredShard:
+        self.last_put_s = self._clock.now_s()
         stored = await self._store.put(
             header.shard_id, header_bytes, payload, payload_hash=header.payload_hash, for_repair=for_repair
         )

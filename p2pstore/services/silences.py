@@ -133,7 +133,8 @@ class Silences:
         own link."""
         rules = replace(self.rules, patience_s=0.0) if impatient else self.rules
         machines = [
-            Machine(member.peer_id, member.site, member.steadiness) for member in self._membership.roster.members()
+            Machine(member.peer_id, member.site, member.steadiness, member.leaves)
+            for member in self._membership.roster.members()
         ]
         silences = await self.all()
         me = self._membership.me

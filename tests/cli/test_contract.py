@@ -82,6 +82,8 @@ CALLS: dict[str, list[str | bytes]] = {
     "peers frozen": ["peers", "frozen"],
     "peers adopt": ["peers", "adopt", "nas", "--yes"],
     "peers forget": ["peers", "forget", "nas", "--yes"],
+    "peers retire": ["peers", "retire", "attic", "--yes"],
+    "peers replace": ["peers", "replace", "nas", "attic", "--yes"],
     "recovery-kit print": ["recovery-kit", "print", "--words-file", "WORDS"],
     "sim run": ["sim", "run", "new-disk", "--peers", "2", "--days", "0.002"],
     "sim replay": ["sim", "replay", "PLAN"],

@@ -32,6 +32,11 @@ PEER = {
     "rtt_ms": None,
     "capacity": 20_000_000_000,
     "used": 1_500_000,
+    "leaving": None,
+}
+LEAVING = {
+    "pieces": 40, "left": 12, "left_bytes": 25_000_000, "waits": "waits for laptop", "done": False, "anyway": False,
+    "successor": "laptop",
 }
 
 
@@ -88,7 +93,8 @@ class FakeDaemon:
         ops: dict[str, Op] = {name: self._noted(name, getattr(self, f"op_{name}")) for name in names}
         ops["invite.wait"] = self._noted("invite.wait", self.op_invite_wait)
         ops |= {name: self._noted(name, op) for name, op in FakeSafety().handlers().items()}
-        for part in ("rename", "site", "role", "limit", "revoke", "forget", "frozen", "adopt"):
+        parts = ("rename", "site", "role", "limit", "revoke", "forget", "frozen", "adopt", "retire", "replace")
+        for part in parts:
             ops[f"peers.{part}"] = self._noted(f"peers.{part}", getattr(self, f"op_peers_{part}"))
         ops["watch"] = self._noted("watch", self.op_watch)
         for part in ("add", "rm", "allow", "keep"):
@@ -126,7 +132,10 @@ class FakeDaemon:
                 "state": "accepting",
             },
             "ledger": {"missing": 0, "lost": 0, "restored": 0, "rows": 0, "differences": 0},
-            "peers": [PEER, {**PEER, "name": "attic", "state": "away", "rtt_ms": 1.25, "last_heard_s": 400.0}],
+            "peers": [
+                PEER,
+                {**PEER, "name": "attic", "state": "away", "rtt_ms": 1.25, "last_heard_s": 400.0, "leaving": LEAVING},
+            ],
             "verdict": {"state": self.state, "sentence": "every file survives any one machine"},
             "transfers": [],
             "owed": 0,
@@ -179,6 +188,20 @@ class FakeDaemon:
 
     async def op_peers_forget(self, call: Call) -> Any:
         return await self.op_peers_revoke(call)
+
+    async def op_peers_retire(self, call: Call) -> Any:
+        return {
+            "name": call.args["name"], "peer_id": "ab" * 32, "leaves": not call.args["stays"], "anyway": False,
+            "answers": True, "consequences": ["3 of 40 pieces could not keep their promise"],
+            "next": ["p2pstore peers"],
+        }
+
+    async def op_peers_replace(self, call: Call) -> Any:
+        return {
+            "name": call.args["old"], "peer_id": "ab" * 32, "leaves": True, "anyway": False, "answers": True,
+            "consequences": [], "next": ["p2pstore peers"], "new": call.args["new"], "bytes": 25_000_000,
+            "removed": call.args["dead"],
+        }
 
     async def op_invite(self, call: Call) -> Any:
         role, expires_s = call.args["role"], call.args["ttl_s"]

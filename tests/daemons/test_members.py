@@ -235,3 +235,23 @@ def test_a_storage_peer_that_becomes_a_member_reads_what_was_stored_before(folde
         assert peers(a, "role", "S", "admin").code == 0
         wait_until(lambda: s.ask("status")["role"] == "admin", "S is an admin")
         assert peers(s, "site", "A", "attic").code == 0
+
+
+def test_a_machine_leaves_in_good_order_and_erases_itself(folder: Path) -> None:
+    with family(folder, "ABCD") as found:
+        a, b, c, _ = found.all()
+        data = random.Random(1).randbytes(900_000)
+        assert put(b, folder, "mine", data).json["state"] == "safe"
+        assert peers(a, "retire", "A").json["code"] == "cannot-leave", "the only admin"
+        answer = peers(a, "retire", "B")
+        assert answer.code == 0, answer
+        assert answer.json["leaves"] is True
+        assert answer.json["consequences"] == []
+        refused = put(b, folder, "late", b"x")
+        assert refused.json["code"] in ("leaving", "retired", "not-running"), refused
+        wait_until(lambda: not b.runs, "B has ended", timeout_s=90)
+        assert sorted(path.name for path in b.home.iterdir()) == ["daemon.lock", "log", "retired.json"]
+        assert p2p(b.home, "status", "--json").json["code"] == "retired"
+        wait_until(lambda: names_on(c) == {"A", "C", "D"}, "C knows")
+        assert p2p(c.home, "cat", "/mine").out == data
+        assert p2p(c.home, "safe", "--json").json["state"] == "safe"

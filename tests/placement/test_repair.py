@@ -221,6 +221,23 @@ def test_a_seventh_machine_takes_the_one_row_that_is_missing() -> None:
     assert plan.keeps
 
 
+def test_who_leaves_counts_while_it_is_there_and_is_made_up_for_all_the_same() -> None:
+    leaving = ANSWERS6 | {peer(0): Standing.LEAVING, peer(6): Standing.ANSWERS}
+    judgement = judge(4, FOUR_OF_SIX, leaving, Promise.ANY_2)
+    assert judgement.health.keeps(Promise.ANY_2)
+    assert judgement.due
+    assert judgement.causes == (Cause.LEAVING,)
+    plan = plan_repair(4, FOUR_OF_SIX, leaving, offers(6), Promise.ANY_2)
+    assert plan.keeps
+
+
+@pytest.mark.parametrize(("answers", "expected"), [(True, Standing.LEAVING), (False, Standing.GONE)])
+def test_who_leaves_and_is_silent_beyond_its_grace_is_gone_at_once(answers: bool, expected: Standing) -> None:
+    machines = [Machine(peer(0), "home", "desktop"), Machine(peer(1), "home", "desktop", leaves=True)]
+    silence = Silence(answers, 0.0 if answers else 1e6, 0.0 if answers else 1e6)
+    assert standings(peer(0), machines, {peer(1): silence})[peer(1)] is expected
+
+
 def test_nothing_is_added_that_would_not_help() -> None:
     standing = {peer(0): Standing.ANSWERS, peer(1): Standing.GONE}
     plan = plan_repair(1, {peer(0): [0], peer(1): [1]}, standing, offers(0), Promise.ANY_1)
@@ -243,7 +260,7 @@ def test_due_means_that_some_promised_failure_beside_those_who_are_gone_would_lo
     stripe: tuple[int, dict[PeerId, list[int]], dict[PeerId, Standing]], promise: Promise
 ) -> None:
     needed, held, standing = stripe
-    left = {p: i for p, i in held.items() if i and standing.get(p, Standing.GONE) is not Standing.GONE}
+    left = {p: i for p, i in held.items() if i and standing.get(p, Standing.GONE).stays}
 
     def readable(without: tuple[PeerId, ...]) -> bool:
         return len({i for p, indices in left.items() if p not in without for i in indices}) >= needed
@@ -263,6 +280,8 @@ def test_the_verdict_never_counts_more_than_the_repair_does(
     stripe: tuple[int, dict[PeerId, list[int]], dict[PeerId, Standing]], promise: Promise
 ) -> None:
     needed, held, standing = stripe
+    # Who leaves is there yet, and counts, while repair builds on others already.
+    standing = {p: Standing.ANSWERS if each is Standing.LEAVING else each for p, each in standing.items()}
     judgement = judge(needed, held, standing, promise, SITES)
     assert judgement.health.survives <= judgement.margin
     if judgement.health.keeps(promise):

@@ -54,14 +54,14 @@ class House:
             assert machine.node is not None
             machine.node.silences.rules = RULES
 
-    async def put(self, by: Machine) -> None:
+    async def put(self, by: Machine, *, seed: int = 5, rest_s: float = 30.0) -> None:
         """A file in shards, everywhere known."""
-        by.files.write_file(b"/f", Random(5).randbytes(3_000_000), mtime_ns=1)
+        by.files.write_file(b"/f", Random(seed).randbytes(3_000_000), mtime_ns=seed)
         assert by.operations is not None
         call = _Call({"sources": [{"path": b"/f", "name": b"f"}], "destination": b"/f", "ack": "safe"})
-        result = await by.operations.put(call)  # type: ignore[arg-type]
+        result = await by.operations["put"](call)  # type: ignore[arg-type]
         assert result["state"] == "safe"
-        await trio.sleep(30.0)
+        await trio.sleep(rest_s)
 
     def placed_bytes(self) -> int:
         """By repairs, in the present lives of all daemons."""

@@ -101,6 +101,8 @@ class MachinesPane(Pane):
             link, heard = f"{machine.rtt_ms:.1f} ms" if machine.rtt_ms is not None else "linked", "now"
         else:
             link, heard = "away", words.age(machine.heard_s) + (" ago" if machine.heard_s is not None else "")
+        if machine.leaving is not None:
+            link = words.leaving(machine.leaving)
         tone = "" if machine.is_here else "dim"
         used, given = machine.used, machine.capacity
         amount = f"{words.size(used) or '?':>5} / {words.size(given) or '?'}"
@@ -121,7 +123,9 @@ class MachinesPane(Pane):
                 (" address ", "$foreground-muted"), machine.address or "not known yet", "\n",
                 (" id      ", "$foreground-muted"), machine.peer_id[:32], "\n",
             ]
-            if not machine.is_here:
+            if machine.leaving is not None:
+                parts.append(("\n " + words.leaving_sentence(machine.leaving), "$warning"))
+            elif not machine.is_here:
                 what = "It is away. Its shards count for a while: a machine that sleeps is not lost."
                 parts.append(("\n " + what, "$warning"))
         if len(model.machines) == 1:

@@ -41,6 +41,7 @@ def peer_lines(session: Session, found: list[Mapping[str, Any]]) -> list[str]:
         return [
             f"{one['name']} {one['state']} {one['role']} {one['site']} {one['steadiness']}"
             f" {one['address'] or '-'} used {one['used']} of {one['capacity']}"
+            f"{' leaving left ' + str(one['leaving']['left']) if one['leaving'] else ''}"
             for one in found
         ]
     header = ["machine", "where", "state", "heard", "rtt", "used", "given", "role", "address"]
@@ -48,7 +49,7 @@ def peer_lines(session: Session, found: list[Mapping[str, Any]]) -> list[str]:
         [
             one["name"],
             one["site"],
-            "this one" if one["state"] == "self" else one["state"],
+            _state_word(one),
             "" if one["state"] == "self" else text.age(one["last_heard_s"]),
             f"{one['rtt_ms']:.1f} ms" if one["rtt_ms"] is not None else "",
             text.size(one["used"]) if one["used"] is not None else "",
@@ -58,7 +59,27 @@ def peer_lines(session: Session, found: list[Mapping[str, Any]]) -> list[str]:
         ]
         for one in found
     ]
-    return text.table([header, *rows])
+    lines = text.table([header, *rows])
+    for one in found:
+        if one["leaving"]:
+            lines.append(f"{one['name']} leaves: {_leaving_words(one['leaving'])}")
+    return lines
+
+
+def _state_word(one: Mapping[str, Any]) -> str:
+    if one["leaving"]:
+        return "leaving" if one["state"] != "away" else "leaving, away"
+    return "this one" if one["state"] == "self" else str(one["state"])
+
+
+def _leaving_words(leaving: Mapping[str, Any]) -> str:
+    """How far a machine is that leaves."""
+    if leaving["done"]:
+        return "all it held is elsewhere; it goes when an admin has removed it"
+    if leaving["left"] is None:
+        return str(leaving["waits"])
+    amount = f"{leaving['left']:,} of {text.count(leaving['pieces'], 'piece')} left, {text.size(leaving['left_bytes'])}"
+    return f"{amount}; {leaving['waits']}" if leaving["waits"] else amount
 
 
 @peers.command(cls=Verb)
@@ -195,6 +216,79 @@ def adopt(session: Session, name: str) -> int:
     result = session.ask("peers.adopt", {"name": name})
     session.show(result, [f"{text.count(result['adopted'], 'change')} of {result['name']} taken in"])
     return exits.DONE
+
+
+@peers.command(cls=Verb)
+@click.argument("name", type=MachineName())
+@click.option("--anyway", is_flag=True, help="Also if promises cannot be kept without it; what that means is named.")
+@click.option("--cancel", is_flag=True, help="It stays after all.")
+@click.pass_obj
+def retire(session: Session, name: str, *, anyway: bool, cancel: bool) -> int:
+    """Have a machine leave in good order.
+
+    It gets nothing new. Everything it holds is written elsewhere and read back there; then the machine leaves the
+    household and erases its keys and shards. `p2pstore peers` shows how far it is. It may be switched off meanwhile:
+    it goes on where it was. Refused when promises cannot be kept without it.
+    """
+    if anyway and cancel:
+        raise click.UsageError("either --anyway or --cancel")
+    if not cancel:
+        _confirm(session, f"{name} will leave the household, and erase what it holds of it", "peers retire")
+    result = session.ask("peers.retire", {"name": name, "anyway": anyway, "stays": cancel}, unbounded=True)
+    session.show(result, _retire_lines(session, result))
+    return exits.DONE
+
+
+def _retire_lines(session: Session, result: Mapping[str, Any]) -> list[str]:
+    if session.plain:
+        lines = [f"{key}: {result[key]}" for key in ("name", "leaves", "anyway", "answers")]
+        return lines + [f"{key}: {'; '.join(result[key])}" for key in ("consequences", "next")]
+    if not result["leaves"]:
+        return [f"{result['name']} stays"]
+    lines = [f"{result['name']} leaves: what it holds is written elsewhere first, and read back there"]
+    lines += [f"  {each}" for each in result["consequences"]]
+    return [*lines, "next:", *(f"  {step}" for step in result["next"])]
+
+
+@peers.command(cls=Verb)
+@click.argument("old", type=MachineName())
+@click.argument("new", type=MachineName())
+@click.option("--dead", is_flag=True, help="OLD is gone for good; what it held is rebuilt from others.")
+@_PAPER
+@_WORDS_FILE
+@click.pass_obj
+def replace(
+    session: Session, old: str, new: str, *, dead: bool, with_paper_key: bool, words_file: str | None
+) -> int:
+    """Have a new machine take over from an old one.
+
+    NEW has joined already (`p2pstore invite`). What OLD holds is written to NEW first, then OLD leaves as with retire.
+    With --dead it is removed at once, as with forget.
+    """
+    _confirm(session, f"{new} will take over from {old}, and {old} will leave the household", "peers replace")
+    args: dict[str, Any] = {"old": old, "new": new, "dead": dead}
+    if with_paper_key:
+        from p2pstore.cli.verbs.recovery import secret_typed
+
+        args["secret"] = secret_typed(session, words_file)
+    result = session.ask("peers.replace", args, unbounded=True)
+    code = exits.PARTLY if dead and not result["removed"] else exits.DONE
+    session.show({**result, "exit": code}, _replace_lines(session, result, dead=dead))
+    return code
+
+
+def _replace_lines(session: Session, result: Mapping[str, Any], *, dead: bool) -> list[str]:
+    if session.plain:
+        lines = [f"{key}: {result[key]}" for key in ("name", "new", "leaves", "answers", "bytes", "removed")]
+        return [*lines, f"next: {'; '.join(result['next'])}"]
+    amount = text.size(result["bytes"])
+    if result["removed"]:
+        lines = [f"{result['name']} is not in the household any more; {result['new']} takes over {amount}"]
+    elif dead:
+        lines = [f"{result['name']} is an admin, and one admin alone cannot remove another: this is a vote"]
+    else:
+        lines = [f"{result['new']} takes over {amount} from {result['name']}, which leaves when that is done"]
+    return [*lines, "next:", *(f"  {step}" for step in result["next"])]
 
 
 def _remove(session: Session, op: str, name: str, *, with_paper_key: bool, words_file: str | None) -> int:
