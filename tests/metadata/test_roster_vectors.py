@@ -11,7 +11,7 @@ import pytest
 from p2pstore.ids import NetworkId
 from p2pstore.metadata.roster import Roster
 from p2pstore.metadata.roster_codec import read_card, read_statement
-from p2pstore.metadata.roster_statements import network_id_of
+from p2pstore.metadata.roster_statements import Update, network_id_of
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parent.parent / "vectors" / "roster.json").read_text("utf-8"))
 NETWORK = NetworkId(bytes.fromhex(VECTORS["network_id"]))
@@ -25,6 +25,15 @@ def test_every_kind_of_statement_is_read_as_ever(vector: dict[str, Any]) -> None
     assert statement.signer.hex() == vector["signer"]
     if vector["kind"] == "Genesis":
         assert network_id_of(statement.data) == NETWORK
+
+
+@pytest.mark.parametrize("vector", VECTORS["departures"], ids=lambda vector: vector["value"])
+def test_wishes_to_leave_are_read_as_ever(vector: dict[str, Any]) -> None:
+    statement = read_statement(bytes.fromhex(vector["data"]), NETWORK)
+    assert isinstance(statement.body, Update)
+    value = statement.body.value
+    found = [int(statement.body.about), value.hex() if isinstance(value, bytes) else value]
+    assert found == [vector["about"], vector["value"]]
 
 
 def test_a_card_is_read_as_ever() -> None:
