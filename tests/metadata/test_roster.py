@@ -222,6 +222,16 @@ def test_an_admin_removes_a_member_and_the_removed_are_listed_with_their_cut() -
     assert removed.by == (home.first.peer_id,)
 
 
+def test_the_removed_are_listed_under_the_name_they_had_last() -> None:
+    home = Household()
+    home.enrolled("laptop")
+    home.learn(
+        make_update(home.first, home.network, subject=home.peer("laptop"), about=Fact.NAME, sequence=1, value="loft")
+    )
+    home.learn(home.removal("laptop", by="first"))
+    assert [each.name for each in home.roster.removed()] == ["loft"]
+
+
 def test_a_removed_machine_does_not_come_back_under_its_old_identity() -> None:
     home = Household()
     home.enrolled("laptop")
