@@ -110,10 +110,11 @@ def test_every_verb_of_a_household_of_two(homes: tuple[Path, Path], cli: Cli) ->
     run(first, "peers", "site", "loft", "cabin")
     run(first, "peers", "limit", "2G")
     run(first, "peers", "role", "loft", "storage", "--yes")
-    assert run(first, "peers", "revoke", "loft", "--yes").last["removed"] is True
+    gone = run(first, "peers", "revoke", "loft", "--yes").last
+    assert gone["removed"] is True
     run(first, "peers", "forget", "loft", "--yes", code=exits.NOT_FOUND)
     assert run(first, "peers", "frozen").last["machines"] == []
-    assert run(first, "peers", "adopt", "loft", "--yes").last["adopted"] == 0
+    assert run(first, "peers", "adopt", gone["peer_id"], "--yes").last["adopted"] == 0
     run(first, "help")
     run(first, "completion", "zsh")
     run(first, "recovery-kit", "print", "--words-file", str(root / "kit"))
