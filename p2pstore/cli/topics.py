@@ -127,6 +127,7 @@ From Python: `from p2pstore import connect`; fsspec knows p2pstore:// URLs."""
 
 TROUBLE: Final = """\
   p2pstore doctor                  look for problems, and name what helps
+  p2pstore doctor --fix            do what helps where it is harmless
   p2pstore doctor --bundle FILE    what helps others to help, without names
   p2pstore status -v               versions, addresses, disk
   p2pstore log --verify            check every signature and chain

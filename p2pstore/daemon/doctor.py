@@ -5,22 +5,18 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from p2pstore.limits import CLOCK_SKEW_SHOWN_S
+from p2pstore.daemon.doctor_check import check
+from p2pstore.daemon.doctor_network import check_clock, check_firewall, check_router
 from p2pstore.node import Node
 from p2pstore.pipeline.erasure.kernels import kernel_name
 from p2pstore.storage.space import StoreState
 
 
-def check(name: str, state: str, what: str, fix: str = "") -> dict[str, Any]:
-    """One finding: state is "ok", "warn" or "bad"; `fix` is what to type or do."""
-    return {"name": name, "state": state, "what": what, "fix": [fix] if fix else []}
-
-
-async def examine(node: Node) -> list[dict[str, Any]]:
-    """Every check, the good ones too."""
+async def examine(node: Node, port: int) -> list[dict[str, Any]]:
+    """Every check, the good ones too. `port` is the first that this machine listens at."""
     checks = [_kernel(), _store(node), *await _damaged(node), await _ledger(node), *await _forks(node)]
     checks += await _frozen(node)
-    checks += [_keys(node), _links(node), _clock()]
+    checks += [_keys(node), _links(node), _clock(node), _firewall(node, port), _router(node, port)]
     return checks
 
 
@@ -101,7 +97,25 @@ def _links(node: Node) -> dict[str, Any]:
     return check("machines", state, f"no answer from {', '.join(away)}", "p2pstore peers")
 
 
-def _clock() -> dict[str, Any]:
-    if time.time() < 1_700_000_000 - CLOCK_SKEW_SHOWN_S:
-        return check("clock", "bad", "it is years behind", "set the time; nothing is lost meanwhile")
-    return check("clock", "ok", "plausible")
+def _clock(node: Node) -> dict[str, Any]:
+    known = node.liveness.known()
+    answering = {peer: known[peer].ahead_s for peer in node.liveness.answering()}
+    ahead_s = {node.membership.name_of(peer): ahead for peer, ahead in answering.items() if ahead is not None}
+    return check_clock(time.time(), ahead_s)
+
+
+def _firewall(node: Node, port: int) -> dict[str, Any]:
+    others = node.membership.others()
+    came_in = [node.membership.name_of(peer) for peer in others if node.network.link_stats(peer).came_in]
+    return check_firewall(port, came_in, len(node.liveness.answering()))
+
+
+def _router(node: Node, port: int) -> dict[str, Any]:
+    me = node.membership.myself
+    if me is None:
+        return check("router", "ok", "this machine is not a member")
+    hosts = [address.rpartition(":")[0].strip("[]") for address in me.endpoints.control]
+    members = node.membership.roster.members()
+    known = node.liveness.known()
+    away = [one.name for one in members if one.site != me.site and one.peer_id not in known]
+    return check_router(hosts, away, port)

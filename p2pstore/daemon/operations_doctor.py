@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from p2pstore.control.server import Call, Op
-from p2pstore.daemon.doctor import check, examine
+from p2pstore.daemon.doctor import examine
+from p2pstore.daemon.doctor_check import check
 from p2pstore.edges.beacon import MulticastBeacon, loopback_interfaces
 from p2pstore.errors import Unavailable
 from p2pstore.limits import MIB
@@ -55,7 +56,7 @@ class DoctorOperations:
         if call.args.get("rebuild_index") is True:
             await self._node.store.have_index_rebuilt()
             await self._node.ledger.rebuild_index()
-        checks = await examine(self._node)
+        checks = await examine(self._node, self._port)
         checks += await self._node.seams.io.run(look_around, self._home, self._host, self._port)
         checks.append(check_multicast(self._host))
         return {"checks": checks, "kernel": kernel_name()}

@@ -314,6 +314,7 @@ class LinkedNetwork(ABC):
     def _link_up(self, link: LinkId, *, dialled: bool) -> None:
         """The subclass can send on `link` (from `_new_link`) from now on."""
         peer, plane = self._link_targets[link]
+        self._counters_of(peer).came_in |= not dialled
         self._do(self._requests.link_up(link, peer, plane, dialled=dialled, now=self._clock.now_s()))
 
     def _link_ready(self, link: LinkId) -> list[Effect]:

@@ -101,6 +101,7 @@ class Counters:
     received_bytes: int = 0
     malformed: int = 0
     round_trip_s: float | None = None
+    came_in: bool = False
 
     def round_trip(self, sample_s: float) -> None:
         """Take one sample into the smoothed round trip."""
@@ -111,4 +112,6 @@ class Counters:
 
     def stats(self, *, linked: bool) -> LinkStats:
         """As a value."""
-        return LinkStats(linked, self.round_trip_s, self.sent_bytes, self.received_bytes, self.malformed)
+        return LinkStats(
+            linked, self.round_trip_s, self.sent_bytes, self.received_bytes, self.malformed, self.came_in
+        )

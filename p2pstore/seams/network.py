@@ -92,6 +92,7 @@ class LinkStats:
         sent_bytes: header and payload bytes handed to the links.
         received_bytes: header and payload bytes that came.
         malformed: messages of the peer that did not parse.
+        came_in: whether the peer has opened a link to us: it can reach us.
     """
 
     linked: bool
@@ -99,6 +100,7 @@ class LinkStats:
     sent_bytes: int
     received_bytes: int
     malformed: int
+    came_in: bool = False
 
 
 class Listen(NamedTuple):

@@ -75,11 +75,13 @@ class Acquaintance:
         heard_at_s: when it last answered, on our monotonic clock.
         rtt_s: how long its last answer took.
         condition: what it said.
+        ahead_s: how far its wall clock is ahead of ours, as far as it said so. Shown; nothing is decided by it.
     """
 
     heard_at_s: float
     rtt_s: float
     condition: Condition
+    ahead_s: float | None = None
 
 
 class Liveness:
@@ -123,7 +125,7 @@ class Liveness:
         before = self.answers(peer)
         try:
             reply = await self._network.request(
-                peer, Message(KIND, {"me": self._own_condition().encode()}), timeout_s=timeout_s
+                peer, Message(KIND, self._said()), timeout_s=timeout_s
             )
             condition = Condition.decode(reply.args.get("me"))
         except (Unavailable, PeerFault):
@@ -131,7 +133,8 @@ class Liveness:
         else:
             now_s = self._clock.now_s()
             self._stalled.discard(peer)
-            self._known[peer] = Acquaintance(now_s, now_s - asked_at_s, condition)
+            ahead_s = self._ahead_s(reply, (now_s - asked_at_s) / 2)
+            self._known[peer] = Acquaintance(now_s, now_s - asked_at_s, condition, ahead_s)
         if self.answers(peer) != before:
             self._announce()
         return peer not in self._stalled
@@ -152,11 +155,22 @@ class Liveness:
         condition = Condition.decode(message.args.get("me"))
         before = self.answers(peer)
         known = self._known.get(peer)
-        self._known[peer] = Acquaintance(self._clock.now_s(), known.rtt_s if known else 0.0, condition)
+        rtt_s = known.rtt_s if known else 0.0
+        self._known[peer] = Acquaintance(self._clock.now_s(), rtt_s, condition, self._ahead_s(message, rtt_s / 2))
         self._stalled.discard(peer)
         if not before:
             self._announce()
-        return Message("ok", {"me": self._own_condition().encode()})
+        return Message("ok", self._said())
+
+    def _said(self) -> dict[str, Any]:
+        return {"me": self._own_condition().encode(), "now_ms": int(self._clock.wall_s() * 1000)}
+
+    def _ahead_s(self, message: Message, travelled_s: float) -> float | None:
+        """How far the sender's clock is ahead of ours; None where it did not say."""
+        said_ms = message.args.get("now_ms")
+        if type(said_ms) is not int or not 0 <= said_ms < 2**53:
+            return None
+        return said_ms / 1000 + travelled_s - self._clock.wall_s()
 
     def _announce(self) -> None:
         self.changed.set()

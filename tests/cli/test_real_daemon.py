@@ -65,7 +65,9 @@ def test_every_verb_of_a_household_of_two(homes: tuple[Path, Path], cli: Cli) ->
     assert run(first, "where", "/files/large").last["chunks"]
     assert run(first, "where", odd).last["inline"] is True
     run(first, "safe", code=exits.VERDICTS[run(first, "status").last["verdict"]["state"]])
-    assert run(first, "doctor").last["checks"]
+    checks = {check["name"]: check for check in run(first, "doctor").last["checks"]}
+    assert checks["clock"]["what"] == "within 0 s of those of others: 1"
+    assert {checks[name]["state"] for name in ("firewall", "router", "permissions", "versions")} == {"ok"}
     run(first, "mkdir", "-p", "/a/b")
     run(first, "mv", "/piped", "/a/b/")
     assert cli("cat", "/a/b/piped", "--home", str(first)).out == b"from a pipe"
@@ -121,5 +123,8 @@ def test_every_verb_of_a_household_of_two(homes: tuple[Path, Path], cli: Cli) ->
     run(first, "recovery-kit", "check", "--words-file", str(root / "kit"))
     assert run(first, "down").last["clean"] is True
     run(first, "status", code=exits.NOT_RUNNING)
+    first.chmod(0o755)
+    assert run(first, "doctor", "--fix", code=exits.THIN).last["fixed"] == ["p2pstore up", f"chmod 700 {first}"]
+    assert run(first, "status").last["household"] == "household"
     not_called = {call for call in CALLS if call not in called and not call.startswith("sim ")}
     assert not_called == {"resolve", "peers forget"}

@@ -80,19 +80,29 @@ def verdict_line(session: Session, verdict: Mapping[str, Any]) -> str:
 @click.command(cls=Verb)
 @click.option("--rebuild-index", is_flag=True, help="Make the index of shards anew from the packs.")
 @click.option("--bundle", metavar="FILE", help="Also write what helps others to help: no names, no paths, no keys.")
+@click.option("--fix", is_flag=True, help="Do what helps where that is harmless: permissions, restart, start.")
 @click.pass_obj
-def doctor(session: Session, *, rebuild_index: bool, bundle: str | None) -> int:
+def doctor(session: Session, *, rebuild_index: bool, bundle: str | None, fix: bool) -> int:
     """Look for problems, and name what helps.
 
-    Exit code 0 when nothing was found, 20 for warnings, 21 for problems.
+    Permissions, disk, ports, firewall, router, clock, versions, keys, the store, other machines. Exit code 0 when
+    nothing was found, 20 for warnings, 21 for problems.
     """
     from p2pstore.cli import bundling
 
     if session.timeout_s is None:
         session.timeout_s = DOCTOR_TIMEOUT_S
-    result = session.ask("doctor", {"rebuild_index": rebuild_index})
-    status = session.ask("status")
-    result["checks"].append(bundling.check_versions(status["version"]))
+    fixed = _start_for_doctor(session) if fix else []
+    result, status = _examine(session, rebuild_index=rebuild_index)
+    if fix:
+        from p2pstore.cli.mending import mend
+
+        if done := mend(session.home, result["checks"]):
+            fixed += done
+            result, status = _examine(session, rebuild_index=False)
+        for line in fixed:
+            session.note(f"did: {line}")
+    result["fixed"] = fixed
     if bundle is not None:
         bundling.write(bundle, bundling.content(status, result["checks"], session.home / "log" / "daemon.log"))
         session.note(f"wrote {bundle}: read it before you pass it on")
@@ -100,6 +110,30 @@ def doctor(session: Session, *, rebuild_index: bool, bundle: str | None) -> int:
     code = exits.RISK if "bad" in states else exits.THIN if "warn" in states else exits.DONE
     session.show({**result, "exit": code}, _doctor_lines(session, result))
     return code
+
+
+def _examine(session: Session, *, rebuild_index: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the daemon found and what it is, with a comparison of versions."""
+    from p2pstore.cli import bundling
+
+    result: dict[str, Any] = session.ask("doctor", {"rebuild_index": rebuild_index})
+    status: dict[str, Any] = session.ask("status")
+    result["checks"].append(bundling.check_versions(status["version"]))
+    return result, status
+
+
+def _start_for_doctor(session: Session) -> list[str]:
+    """Start the daemon if none runs: a doctor needs a patient."""
+    from p2pstore.cli.mending import run
+    from p2pstore.control.faults import Failure
+
+    try:
+        session.connect().close()
+    except Failure as failure:
+        if failure.fault.exit != exits.NOT_RUNNING or not run(session.home, "up"):
+            raise
+        return ["p2pstore up"]
+    return []
 
 
 def _doctor_lines(session: Session, result: Mapping[str, Any]) -> list[str]:
