@@ -117,6 +117,9 @@ def test_every_verb_of_a_household_of_two(homes: tuple[Path, Path], cli: Cli) ->
     run(first, "peers", "forget", "loft", "--yes", code=exits.NOT_FOUND)
     assert run(first, "peers", "frozen").last["machines"] == []
     assert run(first, "peers", "adopt", gone["peer_id"], "--yes").last["adopted"] == 0
+    run(first, "watch", "add", str(root / "back"), "/back")
+    assert len(run(first, "watch", "ls").last["watches"]) == len(run(first, "watch").last["watches"]) == 1
+    run(first, "watch", "rm", str(root / "back"))
     run(first, "help")
     run(first, "completion", "zsh")
     run(first, "recovery-kit", "print", "--words-file", str(root / "kit"))
@@ -127,4 +130,4 @@ def test_every_verb_of_a_household_of_two(homes: tuple[Path, Path], cli: Cli) ->
     assert run(first, "doctor", "--fix", code=exits.THIN).last["fixed"] == ["p2pstore up", f"chmod 700 {first}"]
     assert run(first, "status").last["household"] == "household"
     not_called = {call for call in CALLS if call not in called and not call.startswith("sim ")}
-    assert not_called == {"resolve", "peers forget"}
+    assert not_called == {"resolve", "peers forget", "watch allow", "watch keep"}, "those have nothing to do here"
