@@ -342,7 +342,7 @@ def _removed(court: _Court, peer: PeerId, votes: Iterable[_Said], facts: Mapping
     found = list(votes)
     return RemovedPeer(
         peer,
-        court.enrolled[peer].body.profile.name,
+        facts.get(Fact.NAME, court.enrolled[peer].body.profile.name),
         tuple(sorted({each.author for each in found})),
         min(each.body.stated_s for each in found),
         tuple(sorted({each.body.cut for each in found})),
