@@ -108,7 +108,7 @@ def secret_of(typed: str) -> bytes:
     """
     from mnemonic import Mnemonic
 
-    typed_words, checks = _read_paper(typed[:WORDS_TYPED_CHARACTERS_MAX])
+    typed_words, checks = read_paper(typed[:WORDS_TYPED_CHARACTERS_MAX])
     _check_counts(checks)
     if len(typed_words) != SECRET_WORDS:
         raise WrongWordCount(len(typed_words))
@@ -135,7 +135,7 @@ def checked_line(line: int, typed: str) -> str:
         WrongLine: not four words, or they do not fit the number.
         WrongWord: one is not on the list.
     """
-    typed_words, checks = _read_paper(typed[:WORDS_TYPED_CHARACTERS_MAX])
+    typed_words, checks = read_paper(typed[:WORDS_TYPED_CHARACTERS_MAX])
     if len(typed_words) != WORDS_PER_LINE:
         raise WrongLine(line, len(typed_words))
     first = (line - 1) * WORDS_PER_LINE + 1
@@ -157,7 +157,7 @@ def line_check(line: int, words: Sequence[str]) -> str:
     return f"{int.from_bytes(digest, 'big') % 10**LINE_CHECK_DIGITS:0{LINE_CHECK_DIGITS}}"
 
 
-def _read_paper(typed: str) -> tuple[list[str], list[tuple[int, str]]]:
+def read_paper(typed: str) -> tuple[list[str], list[tuple[int, str]]]:
     """The words, and each line's number with how many words stand before it."""
     words: list[str] = []
     checks: list[tuple[int, str]] = []

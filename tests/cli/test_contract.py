@@ -85,6 +85,7 @@ CALLS: dict[str, list[str | bytes]] = {
     "peers retire": ["peers", "retire", "attic", "--yes"],
     "peers replace": ["peers", "replace", "nas", "attic", "--yes"],
     "recovery-kit print": ["recovery-kit", "print", "--words-file", "WORDS"],
+    "recovery-kit shares": ["recovery-kit", "shares", "--words-file", "WORDS"],
     "sim run": ["sim", "run", "new-disk", "--peers", "2", "--days", "0.002"],
     "sim replay": ["sim", "replay", "PLAN"],
     "sim swarm": ["sim", "swarm", "--seeds", "1", "--peers", "2", "--minutes", "2"],
@@ -100,7 +101,7 @@ ELSEWHERE = {"demo", "tui", "recovery-kit check", "recovery-kit use"}
 """`tui` is a screen and has no result. The others have no daemon to fake: they start real ones or need a real
 household, and `tests/daemons` holds their results to their schemas."""
 
-DAEMONLESS = {"init", "join", "completion", "help", "recovery-kit print"} | {
+DAEMONLESS = {"init", "join", "completion", "help", "recovery-kit print", "recovery-kit shares"} | {
     call for call in CALLS if call.startswith("sim ")
 }
 

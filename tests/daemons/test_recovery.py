@@ -149,6 +149,31 @@ def test_check_says_whether_the_words_are_this_households(folder: Path) -> None:
             assert not any(secret in data for data in kept), "no machine keeps the words"
 
 
+def test_two_of_three_family_shares_restore_everything_and_one_does_not(folder: Path) -> None:
+    with family(folder, "A") as found:
+        make_files(folder / "src", [10, 300_000], seed=5)
+        put = p2p(found["A"].home, "put", "-r", str(folder / "src"), "/", "--json")
+        assert put.code == 6, "alone, it is stored and not yet safe"
+        home, pages = found["A"].home, folder / "pages"
+        made = p2p(home, "recovery-kit", "shares", "--words-file", str(found.kit), "--out", str(pages), "--json")
+        assert made.code == 0, made
+        assert problems(made.json, load("recovery-kit-shares")) == []
+        first, second, third = sorted(pages.iterdir())
+        assert all(page.stat().st_mode & 0o777 == 0o600 for page in (first, second, third))
+        one = p2p(home, "recovery-kit", "check", "--words-file", str(second), "--json")
+        assert problems(one.json, load("recovery-kit-check")) == []
+        assert (one.code, one.json["belongs"]) == (0, None)
+        both = p2p(home, "recovery-kit", "check", "--words-file", str(third), "--words-file", str(first), "--json")
+        assert (both.code, both.json["belongs"]) == (0, True)
+        host, port = at(found["A"])
+        here = ("recovery-kit", "use", "--at", f"{host}:{port}", "--to", str(folder / "out"), "--json")
+        few = p2p(folder / "fresh", *here, "--words-file", str(first))
+        assert (few.code, few.json["code"]) == (2, "wrong-words")
+        used = p2p(folder / "fresh", *here, "--words-file", str(first), "--words-file", str(second))
+        assert used.code == 0, used
+        assert digests(folder / "out" / "src") == digests(folder / "src")
+
+
 EVERY_KIND = [*sorted(sync.KINDS | shards.KINDS | liveness.KINDS), "shard.drop", "of.tomorrow"]
 
 

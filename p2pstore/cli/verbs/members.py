@@ -296,7 +296,7 @@ def _remove(session: Session, op: str, name: str, *, with_paper_key: bool, words
     if with_paper_key:
         from p2pstore.cli.verbs.recovery import secret_typed
 
-        args["secret"] = secret_typed(session, words_file)
+        args["secret"] = secret_typed(session, [words_file] if words_file else [])
     result = session.ask(op, args)
     code = exits.DONE if result["removed"] else exits.PARTLY
     session.show({**result, "exit": code}, _removal_lines(session, result, stolen=op == "peers.revoke"))

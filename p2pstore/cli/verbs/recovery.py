@@ -1,9 +1,10 @@
-"""recovery-kit check, print, use: the paper key. The words stay in this process and are written nowhere unasked."""
+"""recovery-kit check, print, shares, use: the paper key. The words stay in this process; none is written unasked."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +19,7 @@ from p2pstore.control.faults import Failure, Fault, fault_of
 
 if TYPE_CHECKING:
     from p2pstore.daemon.recover import Restored
+    from p2pstore.keys.shares import Share
     from p2pstore.metadata.roster import Roster
 
 WORDS_FILE_BYTES_MAX: Final = 64 * 1024
@@ -28,8 +30,13 @@ WORDS_PER_LINE: Final = 4
 FAILED_SHOWN_MAX: Final = 20
 
 _WORDS_FILE = click.option(
-    "--words-file", metavar="FILE", help="Read the words (or the whole page) there; '-' is standard input."
+    "--words-file",
+    "words_files",
+    metavar="FILE",
+    multiple=True,
+    help="Read the words (or the whole page) there; '-' is standard input. Once for each share.",
 )
+_SHARES = click.option("--shares", is_flag=True, help="Family shares are typed, not the 24 words.")
 
 
 @click.group("recovery-kit", cls=VerbGroup)
@@ -42,29 +49,42 @@ def kit() -> None:
 
 @kit.command(cls=Verb)
 @_WORDS_FILE
+@_SHARES
 @click.pass_obj
-def check(session: Session, *, words_file: str | None) -> int:
+def check(session: Session, *, words_files: tuple[str, ...], shares: bool) -> int:
     """See that the words on the paper are right, and this household's.
 
-    Nothing is kept and nothing is sent. A slip is named by its line when the numbers at the lines' ends are typed too.
+    Of family shares, each is checked by itself; whose they are shows when there are enough of them. Nothing is kept and
+    nothing is sent. A slip is named by its line when the numbers at the lines' ends are typed too.
     """
     roster = _roster_of(session)
     if roster is None:
         from p2pstore.control.faults import no_household
 
         raise no_household(str(session.home))
-    secret = secret_typed(session, words_file)
-    _demand_same_household(roster, secret)
-    result = {"household": roster.name, "network_id": roster.network_id.hex(), "belongs": True}
-    session.show(result, [f"right: these words open everything of {roster.name}"])
+    typed = _typed_all(session, words_files, shares=shares)
+    result = {"household": roster.name, "network_id": roster.network_id.hex(), "belongs": True, "shares": None}
+    if isinstance(typed, list):
+        result["shares"] = [{"number": one.number, "needed": one.needed, "set": one.set_number} for one in typed]
+        lacking = typed[0].needed - len({one.number for one in typed})
+        if lacking > 0:
+            result["belongs"] = None
+            lines = [f"share {one.number} of set {one.set_number} is right in itself" for one in typed]
+            lines.append(f"with {lacking} more of its set it shows whether they open {roster.name}")
+            session.show(result, lines)
+            return exits.DONE
+    _demand_same_household(roster, _secret_of(typed))
+    what = "these words open" if result["shares"] is None else "these shares open"
+    session.show(result, [f"right: {what} everything of {roster.name}"])
     return exits.DONE
 
 
 @kit.command("print", cls=Verb)
 @_WORDS_FILE
+@_SHARES
 @click.option("--out", metavar="FILE", help="Write it there, for you alone (mode 0600); FILE.html is for a browser.")
 @click.pass_obj
-def print_(session: Session, *, words_file: str | None, out: str | None) -> int:
+def print_(session: Session, *, words_files: tuple[str, ...], shares: bool, out: str | None) -> int:
     """Print the page again, from the words.
 
     No machine keeps the words, so they are asked for. On a machine of the household the page names its machines, too.
@@ -72,7 +92,7 @@ def print_(session: Session, *, words_file: str | None, out: str | None) -> int:
     from p2pstore.keys.household import RecoveryKit, words_of
 
     roster = _roster_of(session)
-    secret = secret_typed(session, words_file)
+    secret = secret_typed(session, words_files, shares=shares)
     if roster is not None:
         _demand_same_household(roster, secret)
         page = RecoveryKit(roster.name, roster.created_s, roster.network_id, words_of(secret), _machines(session))
@@ -92,6 +112,59 @@ def print_(session: Session, *, words_file: str | None, out: str | None) -> int:
 
 
 @kit.command(cls=Verb)
+@click.option("--of", "total", metavar="N", type=click.IntRange(2, 16), default=3, help="How many shares [3].")
+@click.option("--need", "needed", metavar="N", type=click.IntRange(2, 16), default=2, help="How many open it [2].")
+@click.option("--out", metavar="FOLDER", help="Write a page for each share there, for you alone (mode 0600).")
+@_WORDS_FILE
+@_SHARES
+@click.pass_obj
+def shares(
+    session: Session, *, total: int, needed: int, out: str | None, words_files: tuple[str, ...], shares: bool
+) -> int:
+    """Split the paper key into family shares: any 2 of 3 open everything, one tells nothing.
+
+    The 24 words are asked for, for no machine keeps them, and they stay as good as they were. Each call makes a new
+    set; shares of different sets do not fit together.
+    """
+    from p2pstore.errors import Misuse
+    from p2pstore.keys.shares import SharePage, make_shares
+
+    if needed > total:
+        raise click.UsageError(f"--need {needed} of --of {total} shares cannot be")
+    roster = _roster_of(session)
+    secret = secret_typed(session, words_files, shares=shares)
+    if roster is not None:
+        _demand_same_household(roster, secret)
+    try:
+        made = make_shares(secret, total=total, needed=needed)
+    except Misuse as error:
+        raise click.UsageError(str(error)) from None
+    name = "(not known on this machine)" if roster is None else roster.name
+    founded_s, network_id = (None, None) if roster is None else (roster.created_s, roster.network_id)
+    machines = () if roster is None else _machines(session)
+    pages = [SharePage(name, founded_s, network_id, one, total, machines).page() for one in made]
+    result: dict[str, Any] = {
+        "household": None if roster is None else roster.name,
+        "set": made[0].set_number,
+        "of": total,
+        "need": needed,
+        "files": None,
+        "pages": pages,
+    }
+    if out is None:
+        session.show(result, ["\n\f\n".join(pages)])
+        return exits.DONE
+    files = [Path(out) / f"share-{one.number}-of-{total}.txt" for one in made]
+    Path(out).mkdir(mode=0o700, parents=True, exist_ok=True)
+    for file, page in zip(files, pages, strict=True):
+        _write_private(file, page)
+    result |= {"files": [str(file.absolute()) for file in files], "pages": None}
+    lines = [f"{total} shares are in {out}: print each by itself, and delete the files"]
+    session.show(result, [*lines, f"any {needed} of them open everything; one tells nothing"])
+    return exits.DONE
+
+
+@kit.command(cls=Verb)
 @click.option(
     "--at",
     "addresses",
@@ -102,8 +175,16 @@ def print_(session: Session, *, words_file: str | None, out: str | None) -> int:
 )
 @click.option("--to", "folder", metavar="FOLDER", required=True, help="Where the files go; made if it is not there.")
 @_WORDS_FILE
+@_SHARES
 @click.pass_obj
-def use(session: Session, *, addresses: tuple[tuple[str, int], ...], folder: str, words_file: str | None) -> int:
+def use(
+    session: Session,
+    *,
+    addresses: tuple[tuple[str, int], ...],
+    folder: str,
+    words_files: tuple[str, ...],
+    shares: bool,
+) -> int:
     """Restore everything onto a fresh machine, with nothing but the words.
 
     Any machine of the household that still runs tells of the others. Nothing is changed there, and this machine does
@@ -119,7 +200,7 @@ def use(session: Session, *, addresses: tuple[tuple[str, int], ...], folder: str
                 " the local network cannot be asked; any one surviving machine will do"
             )
         addresses = (_ask_address(),)
-    secret = secret_typed(session, words_file)
+    secret = secret_typed(session, words_files, shares=shares)
     with Progress(session, "get") as progress:
         restored = restore_household(
             session.home,
@@ -198,30 +279,82 @@ def _list_failed(session: Session, failed: list[dict[str, Any]]) -> None:
 # --- words --------------------------------------------------------------------------------------------------------
 
 
-def secret_typed(session: Session, words_file: str | None) -> bytes:
-    """The household secret that the person types, or that is in a file. Raises Failure that names the slip."""
+def secret_typed(session: Session, words_files: Sequence[str] = (), *, shares: bool = False) -> bytes:
+    """The household secret that the person types, or that is in files: as 24 words, or as family shares. Raises
+    Failure that names the slip."""
+    return _secret_of(_typed_all(session, words_files, shares=shares))
+
+
+def _typed_all(session: Session, words_files: Sequence[str], *, shares: bool) -> bytes | list[Share]:
+    """The secret, or the shares that were given instead of it."""
     from p2pstore.errors import Misuse
     from p2pstore.keys.household import WORDS_TYPED_CHARACTERS_MAX, lines_of_page, secret_of
+    from p2pstore.keys.shares import looks_like_shares, read_shares
 
-    typed = lines_of_page(_typed(session, words_file))[:WORDS_TYPED_CHARACTERS_MAX]
+    typed = _typed(session, words_files, shares=shares)
     try:
-        return secret_of(typed)
+        if shares or looks_like_shares(typed):
+            return list(read_shares(typed))
+        return secret_of(lines_of_page(typed)[:WORDS_TYPED_CHARACTERS_MAX])
     except Misuse as error:
-        raise Failure(
-            Fault("wrong-words", "these are not the words of a recovery kit", str(error), (), exits.USAGE)
-        ) from None
+        raise _wrong_words(str(error)) from None
 
 
-def _typed(session: Session, words_file: str | None) -> str:
-    if words_file is not None and words_file != "-":
-        with Path(words_file).open("rb") as file:
-            return file.read(WORDS_FILE_BYTES_MAX).decode("utf-8", "replace")
-    if words_file == "-" or not sys.stdin.isatty():
+def _secret_of(typed: bytes | list[Share]) -> bytes:
+    from p2pstore.errors import Misuse
+    from p2pstore.keys.shares import secret_of_shares
+
+    try:
+        return typed if isinstance(typed, bytes) else secret_of_shares(typed)
+    except Misuse as error:
+        raise _wrong_words(str(error)) from None
+
+
+def _wrong_words(why: str) -> Failure:
+    return Failure(Fault("wrong-words", "these are not the words of a recovery kit", why, (), exits.USAGE))
+
+
+def _typed(session: Session, words_files: Sequence[str], *, shares: bool) -> str:
+    if words_files and list(words_files) != ["-"]:
+        return "\n".join(_read(file) for file in words_files)
+    if words_files or not sys.stdin.isatty():
         return sys.stdin.read(WORDS_FILE_BYTES_MAX)
     if session.json or session.yes:
         raise click.UsageError("missing --words-file, and there is nobody to ask")
+    if shares:
+        return _typed_shares()
     sys.stderr.write("The words, a line of the paper at a time, with or without the number at its end.\n")
     return "\n".join(_typed_line(line) for line in range(1, LINES + 1))
+
+
+def _read(file: str) -> str:
+    if file == "-":
+        return sys.stdin.read(WORDS_FILE_BYTES_MAX)
+    with Path(file).open("rb") as opened:
+        return opened.read(WORDS_FILE_BYTES_MAX).decode("utf-8", "replace")
+
+
+def _typed_shares() -> str:
+    """Shares, until there are enough; one that is not right is asked for again."""
+    from p2pstore.errors import Misuse
+    from p2pstore.keys.shares import SHARE_WORDS, read_shares
+
+    typed: list[str] = []
+    numbers: set[int] = set()
+    while True:
+        click.echo(f"Share {len(typed) + 1}: its {SHARE_WORDS} words, on as many lines as you like.", err=True)
+        text = ""
+        while sum(word.isalpha() for word in text.split()) < SHARE_WORDS:
+            text += f" {click.prompt('Words', err=True)}"
+        try:
+            [one] = read_shares(text)
+        except (Misuse, ValueError) as error:
+            click.echo(f"  {error}", err=True)
+            continue
+        typed.append(text)
+        numbers.add(one.number)
+        if len(numbers) >= one.needed or not click.confirm("Another share?", default=True, err=True):
+            return "\n".join(typed)
 
 
 def _typed_line(line: int) -> str:
