@@ -270,7 +270,7 @@ def replace(
     if with_paper_key:
         from p2pstore.cli.verbs.recovery import secret_typed
 
-        args["secret"] = secret_typed(session, words_file)
+        args["secret"] = secret_typed(session, [words_file] if words_file else [])
     result = session.ask("peers.replace", args, unbounded=True)
     code = exits.PARTLY if dead and not result["removed"] else exits.DONE
     session.show({**result, "exit": code}, _replace_lines(session, result, dead=dead))
