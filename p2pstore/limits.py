@@ -320,6 +320,10 @@ HISTORY_DAYS_MAX: Final = 36_500
 HISTORY_FLOOR_DAYS: Final = 14
 """A quota never drops a version younger than this: a fortnight's holiday must not be too late to undo damage."""
 
+COPIES_SHOWN_DAYS: Final = 14
+"""Two copies of one installation are shown so long after they were last seen to part: whoever has put it right is not
+told for ever."""
+
 # --- local API ----------------------------------------------------------------------------------------------------
 
 CONTROL_API_PIECE_BYTES: Final = 256 * KIB

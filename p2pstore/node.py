@@ -37,6 +37,7 @@ from p2pstore.seams.local_files import LocalFiles
 from p2pstore.seams.network import Listen, Message, PeerNetwork
 from p2pstore.seams.workers import Workers
 from p2pstore.services import departure as departure_service
+from p2pstore.services import forks as fork_service
 from p2pstore.services import history_keeper as history_service
 from p2pstore.services import liveness as liveness_service
 from p2pstore.services import shards as shard_service
@@ -45,6 +46,7 @@ from p2pstore.services.catalog import Catalog, Nearby, Receipts
 from p2pstore.services.departure import Departure
 from p2pstore.services.download import Downloader
 from p2pstore.services.exporter import Exporter
+from p2pstore.services.forks import Forks
 from p2pstore.services.history_keeper import HistoryKeeper
 from p2pstore.services.importer import Importer
 from p2pstore.services.liveness import Condition, Liveness, condition_of
@@ -303,6 +305,15 @@ class Node:
         self.scrubber = Scrubber(
             store=store, ledger=ledger, clock=seams.clock, damage_found=self.mender.hurry
         )
+        self.forks = Forks(
+            ledger=ledger,
+            network=self.network,
+            clock=seams.clock,
+            rng=seams.rng,
+            public_of=membership.public_of,
+            verify=verify,
+            can_write=lambda: membership.current_metadata_keys() is not None,
+        )
         self.history_keeper = HistoryKeeper(
             ledger=ledger,
             network=self.network,
@@ -440,6 +451,7 @@ class Node:
                     self.restore_drill.run,
                     self.history_keeper.run,
                     self.departure.run,
+                    self.forks.run,
                     self._follow_roster,
                 ):
                     nursery.start_soon(service)
@@ -463,6 +475,8 @@ class Node:
             return await self.shard_server.handle(message)
         if message.kind in liveness_service.KINDS:
             return await self.liveness.handle(peer, message)
+        if message.kind in fork_service.KINDS:
+            return await self.forks.handle(message)
         if message.kind in history_service.KINDS:
             return await self.history_keeper.handle()
         reply = await self.metadata_sync.handle(peer, message)
@@ -498,6 +512,7 @@ class Node:
             return  # it asks, and is told nothing unasked
         self.liveness.ask_soon()
         self.metadata_sync.link_changed(peer, up)
+        self.forks.link_changed(peer, up)
 
     def _busy(self) -> str:
         """What this machine still does for others to see; "" for nothing."""

@@ -7,6 +7,8 @@ from typing import Any
 
 from p2pstore.daemon.doctor_check import check
 from p2pstore.daemon.doctor_network import check_clock, check_firewall, check_router
+from p2pstore.limits import COPIES_SHOWN_DAYS
+from p2pstore.metadata.clock import hlc_ms
 from p2pstore.node import Node
 from p2pstore.pipeline.erasure.kernels import kernel_name
 from p2pstore.storage.space import StoreState
@@ -64,18 +66,33 @@ async def _ledger(node: Node) -> dict[str, Any]:
 
 
 async def _forks(node: Node) -> list[dict[str, Any]]:
-    forks = await node.ledger.forks()
-    if not forks:
+    names = await copies(node)
+    if not names:
         return []
-    names = ", ".join(sorted({node.membership.name_of(fork.writer.author) for fork in forks}))
-    return [check("copies", "bad", f"two copies of one installation have written: {names}", "stop one of them")]
+    what = f"two copies of one installation have written: {', '.join(names)}. Both edits were kept, as conflict copies"
+    what += " where they met"
+    fix = "on the copy: p2pstore down, remove its home folder, then p2pstore join; p2pstore conflicts"
+    return [check("copies", "bad", what, fix)]
+
+
+async def copies(node: Node) -> list[str]:
+    """Machines of which two copies have written, as was found lately."""
+    since_ms = int((time.time() - COPIES_SHOWN_DAYS * 86_400) * 1000)
+    forks = await node.ledger.stated_forks()
+    recent = {fork.writer.author for fork in forks if hlc_ms(fork.hlc) >= since_ms}
+    # what the log froze and nobody has stated yet
+    stated = {fork.writer for fork in forks}
+    recent |= {writer.author for writer in node.ledger.frozen_writers() if writer not in stated}
+    return sorted(map(node.membership.name_of, recent))
 
 
 async def _frozen(node: Node) -> list[dict[str, Any]]:
     found = []
     for peer, count in (await node.ledger.frozen_counts()).items():
         name = node.membership.name_of(peer)
-        what = f"{count:,} changes that {name} wrote are frozen: it was removed before anybody had heard of them"
+        removed = not node.membership.is_member(peer)
+        why = "it was removed before anybody heard of them" if removed else "two copies of it wrote"
+        what = f"{count:,} changes that {name} wrote are frozen: {why}"
         found.append(check("frozen", "warn", what, f"p2pstore peers frozen; p2pstore peers adopt {name}"))
     return found
 

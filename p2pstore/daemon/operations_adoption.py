@@ -10,7 +10,6 @@ from p2pstore.control.server import Call, Op
 from p2pstore.daemon import arguments
 from p2pstore.ids import PeerId
 from p2pstore.metadata.clock import hlc_ms
-from p2pstore.metadata.member import RemovedPeer
 from p2pstore.node import Node
 
 LISTED: Final = 200
@@ -28,9 +27,9 @@ class AdoptionOperations:
         return {"peers.frozen": self.frozen, "peers.adopt": self.adopt}
 
     async def frozen(self, call: Call) -> dict[str, Any]:
-        """What is frozen, of one removed machine or of all."""
+        """What is frozen, of one machine or of all."""
         name = arguments.optional_text(call.args, "name")
-        wanted = None if name is None else self._removed(name).peer_id
+        wanted = None if name is None else self._machine_called(name)
         counts = await self._node.ledger.frozen_counts()
         machines = [
             await self._machine(peer, count) for peer, count in counts.items() if wanted is None or peer == wanted
@@ -56,16 +55,18 @@ class AdoptionOperations:
         }
 
     async def adopt(self, call: Call) -> dict[str, Any]:
-        """Have the frozen changes of one removed machine count."""
-        removed = self._removed(arguments.text(call.args, "name"))
-        adopted = await self._node.ledger.adopt(removed.peer_id)
-        return {"name": removed.name, "peer_id": removed.peer_id.hex(), "adopted": adopted}
+        """Have the frozen changes of one machine count."""
+        peer = self._machine_called(arguments.text(call.args, "name"))
+        adopted = await self._node.ledger.adopt(peer)
+        return {"name": self._node.membership.name_of(peer), "peer_id": peer.hex(), "adopted": adopted}
 
-    def _removed(self, name: str) -> RemovedPeer:
+    def _machine_called(self, name: str) -> PeerId:
+        """A removed machine, or a member of which copies have written."""
         roster = self._node.membership.roster
         for removed in roster.removed():
             if name.casefold() == removed.name.casefold() or name == removed.peer_id.hex():
-                return removed
-        what = f"no machine called {name!r} was removed"
-        why = "it is a member, and what it writes counts" if roster.by_name(name) else ""
-        raise Failure(Fault("not-found", what, why, ("p2pstore peers frozen",), exits.NOT_FOUND))
+                return removed.peer_id
+        if (member := roster.by_name(name)) is not None:
+            return member.peer_id
+        what = f"no machine called {name!r} is or was here"
+        raise Failure(Fault("not-found", what, "", ("p2pstore peers frozen",), exits.NOT_FOUND))

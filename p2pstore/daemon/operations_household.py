@@ -12,6 +12,7 @@ from p2pstore.control import exits
 from p2pstore.control.faults import Failure, Fault
 from p2pstore.control.server import Call, Op
 from p2pstore.daemon import arguments
+from p2pstore.daemon.doctor import copies
 from p2pstore.daemon.home import Settings
 from p2pstore.metadata.member import Member
 from p2pstore.metadata.roster_statements import Duty
@@ -101,6 +102,7 @@ class HouseholdOperations:
             "verdict": {"state": verdict.state.value, "sentence": verdict.sentence},
             "transfers": [transfer.progress() for transfer in node.transfers.running()],
             "kernel": kernel_name(),
+            "copies": await copies(node),
         }
 
     async def peers(self, _call: Call) -> dict[str, Any]:

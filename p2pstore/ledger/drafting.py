@@ -31,6 +31,7 @@ from p2pstore.ledger.tree_view import TreeView
 from p2pstore.ledger.writers import Writers
 from p2pstore.limits import SNAPSHOT_VECTOR_BYTES_MAX
 from p2pstore.metadata.adoption import Adoption
+from p2pstore.metadata.forked import Forked
 from p2pstore.metadata.marks import Snapshot, Tag
 from p2pstore.metadata.operations import Body, ManifestPage, StripeStatement
 from p2pstore.metadata.tree import ROOT_ITEM, Item
@@ -112,7 +113,7 @@ class Drafting:
                 if rule == said.rule if said is not None else rule.days is None:
                     return Outcome(rule.entry, None)
                 return Outcome(rule.entry, self._append(rule, () if said is None else said.dots))
-            case Adoption():
+            case Adoption() | Forked():
                 return Outcome(None, self._append(draft, ()))
             case ManifestPage():
                 known = "SELECT 1 FROM manifest_pages WHERE manifest = ? AND page = ?"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from p2pstore.ids import Dot, EntryId
 from p2pstore.metadata.adoption import Adoption
+from p2pstore.metadata.forked import Forked
 from p2pstore.metadata.operations import ManifestPage, StripeStatement
 from p2pstore.metadata.retention import Retention
 from p2pstore.metadata.version import Content, Kind, Version
@@ -175,6 +176,7 @@ Draft = (
     | RemoveSnapshot
     | SetRetention
     | Adoption
+    | Forked
     | ManifestPage
     | StripeStatement
 )

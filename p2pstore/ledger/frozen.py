@@ -1,4 +1,5 @@
-"""Frozen operations: what removed machines wrote beyond their cut. Which they are, and what they would change."""
+"""Frozen operations: what removed machines wrote beyond their cut, and copies of one installation after they parted.
+Which they are, and what they would change."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from p2pstore.ids import EntryId, PeerId
+from p2pstore.ledger.branches import Branches
 from p2pstore.ledger.drafts import Path
 from p2pstore.ledger.history import HistoryView
 from p2pstore.ledger.writers import Writers
@@ -38,8 +40,9 @@ class FrozenChange:
 class Frozen:
     """How far the operations of each writer count."""
 
-    def __init__(self, database: Database, writers: Writers) -> None:
+    def __init__(self, database: Database, writers: Writers, branches: Branches) -> None:
         self._database = database
+        self._branches = branches
         self._writers = writers
         self._cuts: dict[PeerId, Vector] = {}
         self._adopted: Mapping[PeerId, Vector] = {}
@@ -65,18 +68,24 @@ class Frozen:
 
     @property
     def has_cuts(self) -> bool:
-        """Whether any machine was removed with a cut."""
-        return bool(self._cuts)
+        """Whether anything may be frozen: a machine was removed with a cut, or a chain has forked."""
+        return bool(self._cuts) or bool(self._branches.limits())
 
     def limit(self, writer: Writer) -> int | None:
         """Up to which sequence the operations of `writer` count; None for all."""
+        forked = self._branches.limit(writer)
         cut = self._cuts.get(writer.author)
         if cut is None:
-            return None
+            return forked
         adopted = self._adopted.get(writer.author)
-        return max(cut[writer], 0 if adopted is None else adopted[writer])
+        reach = max(cut[writer], 0 if adopted is None else adopted[writer])
+        return reach if forked is None else min(reach, forked)
 
-    def _limits(self) -> dict[Writer, int]:
+    def is_cut(self, author: PeerId) -> bool:
+        """Whether a removal holds back what a machine wrote."""
+        return author in self._cuts
+
+    def limits(self) -> dict[Writer, int]:
         """For every writer of whom something is here, how far that counts."""
         found = {}
         for writer, sequence in self._writers.vector().entries.items():
@@ -88,27 +97,30 @@ class Frozen:
         """Other machines are removed, or other cuts count; whether operations that are here freeze or thaw by it."""
         if cuts == self._cuts:
             return False
-        before = self._limits()
+        before = self.limits()
         self._database.execute("DELETE FROM cuts")
         self._database.execute_many(
             "INSERT INTO cuts VALUES(?, ?)", [(peer, cut.encode()) for peer, cut in sorted(cuts.items())]
         )
         self._cuts = dict(cuts)
         self._find_adopted()
-        return self._limits() != before
+        return self.limits() != before
 
     def adopt(self, slot: int, sequence: int, adoption: Adoption) -> bool:
         """An adoption; whether operations that are here thaw by it."""
-        before = self._limits()
+        before = self.limits()
         self._database.execute(
             "INSERT OR IGNORE INTO adoptions VALUES(?, ?, ?, ?)",
             (slot, sequence, adoption.author, adoption.upto.encode()),
         )
         self._find_adopted()
-        return self._limits() != before
+        return self.limits() != before
 
     def keep(self, slot: int, sequence: int, hlc: int, version: Version) -> None:
         """A frozen version: listed, and its content not collected while it may be adopted."""
+        writer = self._writers.by_slot(slot).writer
+        if self._branches.limit(writer) is not None and self._branches.is_settled(writer):
+            return
         content = content_fields(version.content)
         self._database.execute(
             "INSERT OR IGNORE INTO frozen VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -126,7 +138,7 @@ class Frozen:
         )
 
     def counts(self) -> dict[PeerId, int]:
-        """How many versions of each removed machine are frozen."""
+        """How many versions of each machine are frozen."""
         found: dict[PeerId, int] = {}
         for slot, count in self._database.execute("SELECT slot, count(*) FROM frozen GROUP BY slot"):
             author = self._writers.by_slot(slot).writer.author

@@ -33,6 +33,7 @@ from p2pstore.limits import (
 )
 from p2pstore.metadata.adoption import Adoption
 from p2pstore.metadata.commits import Commit, Signer, Verify, check_commit, decode_commit
+from p2pstore.metadata.forked import Forked
 from p2pstore.metadata.tree import PeerName
 from p2pstore.metadata.vector import Vector, Writer
 from p2pstore.metadata.version import RECOVERED_ENTRY, Kind
@@ -110,6 +111,7 @@ class Ledger(Questions):
         self._vector = store.writers.vector()
         self._fingerprint = store.live.digest
         self._frozen = tuple(store.writers.frozen())
+        self._limits = store.branches.limits()
         self._own_writer = store.own.writer
         self._life_written_s = clock.now_s()
         self._closed = False
@@ -222,6 +224,7 @@ class Ledger(Questions):
             results = store.perform([job.work for job in batch], wall_ms)
             frozen = tuple(store.writers.frozen())
             folders = store.take_changed_folders()
+            self._limits = store.branches.limits()
             return results, store.writers.vector(), store.live.digest, frozen, store.own.writer, folders
 
         try:
@@ -440,9 +443,22 @@ class Ledger(Questions):
         """Have all count that is here of a removed machine; how many versions that thaws."""
         count = (await self.frozen_counts()).get(author, 0)
         if count:
-            upto = await self._read(self._store.frozen.upto, author)
-            await self.commit([Adoption(author, upto)])
+            if await self._read(self._store.frozen.is_cut, author):
+                upto = await self._read(self._store.frozen.upto, author)
+                await self.commit([Adoption(author, upto)])
+            for writer in await self._read(self._store.branches.unsettled, author):
+                await self._submit(
+                    lambda writer=writer: self._store.settle_branch(writer),  # type: ignore[misc]
+                    LEDGER_BATCH_OPERATIONS,
+                    lambda _: Change(own=True),
+                )
         return count
+
+    async def state_fork(self, writer: Writer, upto: int) -> None:
+        """Say that two histories of `writer` part after operation `upto`; nothing if that was said already."""
+        known = await self._read(self._store.branches.limit, writer)
+        if known is None or known > upto:
+            await self.commit([Forked(writer, upto, None)])
 
     # --- forgetting -----------------------------------------------------------------------------------------------
 
@@ -508,6 +524,21 @@ class Ledger(Questions):
     def fingerprint(self) -> bytes:
         """What is live here, as 16 bytes; of the same moment as `vector`."""
         return self._fingerprint
+
+    def compared_vector(self) -> Vector:
+        """`vector` for comparing with others: of writers whose chains have forked what all can have. Beyond that each
+        has the branch that it met first, and no exchange makes them equal."""
+        return self._vector.with_entries(
+            (writer, min(limit, self._vector[writer])) for writer, limit in self._limits.items()
+        )
+
+    def compared_fingerprint(self) -> bytes:
+        """`fingerprint` for comparing with others; zeros where a chain has forked, as each may have another branch."""
+        return bytes(len(self._fingerprint)) if self._limits else self._fingerprint
+
+    def frozen_writers(self) -> tuple[Writer, ...]:
+        """Writers of whom a commit came that fits no chain, sorted."""
+        return self._frozen
 
     def wanted_vector(self) -> Vector:
         """`vector` for asking others with: it claims all of the writers with a fork, of whom nothing more is wanted."""

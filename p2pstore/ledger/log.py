@@ -28,7 +28,7 @@ class Deed:
     """One kind of change in one commit.
 
     Attributes:
-        change: a `ChangeKind`, or "tagged" or "snapshot".
+        change: a `ChangeKind`, or "tagged", "snapshot", "retention", "adopted" or "forked".
         count: how many entries.
         samples: paths, or names, of the first few.
     """
@@ -145,6 +145,11 @@ class LogView:
             note("tagged", self._past.place_of(entry))
         for (name,) in self._database.execute(f"SELECT name FROM snapshots WHERE {where}", (slot, first, last)):
             note("snapshot", (name.encode(),))
+        for (entry,) in self._database.execute(f"SELECT entry FROM retentions WHERE {where}", (slot, first, last)):
+            note("retention", self._past.place_of(entry))
+        for change, table in (("adopted", "adoptions"), ("forked", "forked")):
+            for (author,) in self._database.execute(f"SELECT author FROM {table} WHERE {where}", (slot, first, last)):
+                note(change, (self._view.name_of(PeerId(author)).encode(),))
         return tuple(Deed(change, counts[change], tuple(samples[change])) for change in counts)
 
     # --- for whoever checks -------------------------------------------------------------------------------------------

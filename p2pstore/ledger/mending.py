@@ -22,6 +22,7 @@ from p2pstore.ledger.writers import Writers, WriterState
 from p2pstore.metadata.adoption import Adoption
 from p2pstore.metadata.commits import Commit, decode_commit
 from p2pstore.metadata.fingerprint import DotRange
+from p2pstore.metadata.forked import Forked
 from p2pstore.metadata.marks import Snapshot, Tag
 from p2pstore.metadata.operations import (
     Body,
@@ -264,7 +265,9 @@ class Mending:
     def _counts(self, body: Body, state: WriterState, sequence: int) -> bool:
         """Whether an operation shows in the tree, or need not count for that: those of removed machines may not."""
         limit = self._frozen.limit(state.writer)
-        return limit is None or sequence <= limit or isinstance(body, ManifestPage | StripeStatement | Adoption)
+        return limit is None or sequence <= limit or isinstance(
+            body, ManifestPage | StripeStatement | Adoption | Forked
+        )
 
     def _is_dead(self, body: Body, state: WriterState, sequence: int) -> bool:
         """Whether anything here says that an operation was superseded. Nothing that was is ever revived by mending."""
@@ -332,6 +335,8 @@ class Mending:
                 return body.cut is None or rows == [(not dead, body.id, body.name, body.cut.encode())]
             case Adoption():
                 return bool(query("SELECT 1 FROM adoptions WHERE slot = ? AND sequence = ?", (slot, sequence)))
+            case Forked():
+                return bool(query("SELECT 1 FROM forked WHERE slot = ? AND sequence = ?", (slot, sequence)))
             case Retention():
                 rows = query(
                     "SELECT live, entry, days, quota FROM retentions WHERE slot = ? AND sequence = ?", (slot, sequence)

@@ -11,6 +11,7 @@ import trio
 from p2pstore.errors import PathFault
 from p2pstore.ids import ChunkId, EncodingId, EntryId, ManifestId, PeerId
 from p2pstore.ledger import holdings, marks, references, retention
+from p2pstore.ledger.branches import Head, Link, StatedFork
 from p2pstore.ledger.conflicts import Conflict, ConflictPage, Place
 from p2pstore.ledger.drafts import Path
 from p2pstore.ledger.frozen import FrozenChange
@@ -28,7 +29,7 @@ from p2pstore.metadata.fingerprint import Block, DotRange
 from p2pstore.metadata.operations import StripeStatement
 from p2pstore.metadata.retention import Retention
 from p2pstore.metadata.tree import Item
-from p2pstore.metadata.vector import Vector
+from p2pstore.metadata.vector import Vector, Writer
 from p2pstore.metadata.version import Held, Kind, ManifestRef
 from p2pstore.seams.workers import Workers
 
@@ -311,6 +312,34 @@ class Questions:
         return await self._read(marks.all_tags, self._store.database)
 
     # --- removed machines -----------------------------------------------------------------------------------------
+
+    async def heads(self) -> list[Head]:
+        """Where the chain of every writer ends here."""
+        return await self._read(self._store.branches.heads)
+
+    async def differing(self, heads: Sequence[Head]) -> list[Head]:
+        """Those of somebody's `heads` that do not lie on our chains, though these reach as far."""
+        return await self._read(lambda: [head for head in heads if self._store.branches.differs(head)])
+
+    async def links(self, writer: Writer, before: int, limit: int = LIST_PAGE) -> list[Link]:
+        """Our commits of `writer` that begin before operation `before`, the latest first."""
+        return await self._read(self._store.branches.links, writer, before, limit)
+
+    async def link_at(self, writer: Writer, first: int) -> Link | None:
+        """Our commit of `writer` that begins with operation `first`."""
+        return await self._read(self._store.branches.link_at, writer, first)
+
+    async def raw_commit_at(self, writer: Writer, first: int) -> bytes | None:
+        """The same, as it was signed."""
+        return await self._read(self._store.branches.raw_at, writer, first)
+
+    async def stated_forks(self) -> list[StatedFork]:
+        """The same with when it was said, the latest first."""
+        return await self._read(self._store.branches.stated)
+
+    async def forked_writers(self) -> dict[Writer, int]:
+        """Writers that are known to have two histories, and the last operation that both have."""
+        return await self._read(self._store.branches.limits)
 
     async def frozen_counts(self) -> dict[PeerId, int]:
         """How many versions that removed machines wrote beyond their cut are frozen here."""

@@ -111,7 +111,13 @@ _TABLES_5: Final = (
     "CREATE TABLE mended(kind TEXT PRIMARY KEY, count INTEGER NOT NULL, at_ms INTEGER NOT NULL) WITHOUT ROWID",
 )
 
-_MIGRATIONS: Final = (_TABLES_1, _TABLES_2, _TABLES_3, _TABLES_4, _TABLES_5)
+_TABLES_6: Final = (
+    # Writers with two histories: the last operation that counts; `settled` is the branch that was written anew.
+    """CREATE TABLE forked(slot INTEGER, sequence INTEGER, author BLOB NOT NULL, incarnation BLOB NOT NULL,
+        upto INTEGER NOT NULL, settled BLOB, PRIMARY KEY(slot, sequence)) WITHOUT ROWID""",
+)
+
+_MIGRATIONS: Final = (_TABLES_1, _TABLES_2, _TABLES_3, _TABLES_4, _TABLES_5, _TABLES_6)
 """Statements that lead from schema version N to N + 1. Numbers are for ever: never edited, only added to."""
 
 SCHEMA_VERSION: Final = len(_MIGRATIONS)
@@ -120,7 +126,8 @@ _DERIVED: Final = (
     "versions", "entries", "misplaced", "foretold", "manifest_pages", "stripes", "unopened", "replaced", "tags",
     "snapshots", "retentions", "frozen",
 )  # fmt: skip
-"""Tables that commits can be replayed into, beside `names`. So can `adoptions`, but what counts hangs on them."""
+"""Tables that commits can be replayed into, beside `names`. So can `adoptions` and
+`forked`, but what counts hangs on them."""
 
 
 def prepare(database: Database) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 from p2pstore.errors import Forged, Malformed, Misuse, P2PStoreError, PeerFault
 from p2pstore.ids import Dot, EntryId, GenerationId, Incarnation, PeerId
 from p2pstore.ledger import schema
+from p2pstore.ledger.branches import Branches
 from p2pstore.ledger.conflicts import ConflictView
 from p2pstore.ledger.drafting import Drafting
 from p2pstore.ledger.drafts import Committed, Draft
@@ -33,21 +34,23 @@ from p2pstore.limits import COMMIT_BYTES_MAX, COMMIT_OPERATIONS_MAX, FORK_COMMIT
 from p2pstore.metadata.adoption import Adoption
 from p2pstore.metadata.clock import observe, tick
 from p2pstore.metadata.commits import Commit, Signer, builds_on, decode_commit, make_commit
+from p2pstore.metadata.forked import Forked
 from p2pstore.metadata.marks import Snapshot, Tag
 from p2pstore.metadata.operations import (
     Body,
+    ClearBody,
     ManifestPage,
     MetadataKeys,
     SealedOperation,
     StripeStatement,
     decode_operation,
-    encode_stripe,
+    encode_clear,
     open_operation,
     seal_operation,
 )
 from p2pstore.metadata.retention import Retention
 from p2pstore.metadata.tree import PeerName
-from p2pstore.metadata.vector import Vector, Writer
+from p2pstore.metadata.vector import Vector, Writer, writer_of
 from p2pstore.metadata.version import Version
 from p2pstore.seams.disk import Database
 
@@ -154,7 +157,8 @@ class Store:
         self.search = Search(database, self.view, self.past)
         self.conflicts = ConflictView(database, self.view, self.past)
         self.index = TreeIndex(database, self.writers)
-        self.frozen = Frozen(database, self.writers)
+        self.branches = Branches(database, self.writers)
+        self.frozen = Frozen(database, self.writers, self.branches)
         self.live = LiveDots(database, self.writers)
         self.mending = Mending(
             database,
@@ -219,6 +223,9 @@ class Store:
         self.close_commit()
         if self._counts_differently:
             self.rebuild()
+        if self._keys is not None:
+            for writer in self.branches.unsettled(self._signer.peer_id):
+                self.settle_branch(writer)
         self._write_pending()
         return results
 
@@ -266,6 +273,7 @@ class Store:
         """Forget what memory holds of undone changes."""
         self.writers.reload()
         self.index.reload()
+        self.branches.reload()
         self.frozen.reload()
         self._counts_differently = False
         self.live.reload()
@@ -323,7 +331,7 @@ class Store:
         self._appended += 1
         open_commit.operations.append(operation)
         open_commit.size += frame
-        if not isinstance(body, StripeStatement):
+        if not isinstance(body, ClearBody):
             assert self._keys is not None
             open_commit.generation = self._keys.generation
         self._index_body(body, superseded, self.own.slot, dot.sequence, open_commit.hlc)
@@ -338,8 +346,8 @@ class Store:
     def _encode(self, body: Body, superseded: Sequence[Dot]) -> tuple[bytes, Dot]:
         open_count = len(self._open.operations) if self._open is not None else 0
         dot = Dot(*self.own.writer, self.own.sequence + open_count + 1)
-        if isinstance(body, StripeStatement):
-            return encode_stripe(body), dot
+        if isinstance(body, ClearBody):
+            return encode_clear(body), dot
         if self._keys is None:
             raise Misuse("this peer has no metadata key to write with")
         return seal_operation(body, dot, self._keys, superseded), dot
@@ -359,7 +367,7 @@ class Store:
             generation=open_commit.generation,
             hlc=open_commit.hlc,
             previous=own.commit_hash,
-            named=self.writers.take_unnamed(own),
+            named=self.writers.take_unnamed(own, self.branches.limits()),
         )
         self._write_commit(own, commit, commit.encode())
         self._open = None
@@ -439,7 +447,9 @@ class Store:
         """Whether everything that `commit` builds on is here. A frozen writer holds nobody up."""
         for writer, sequence in commit.named:
             state = self.writers.get(writer)
-            if state is None or (state.sequence < sequence and not state.frozen):
+            if (limit := self.branches.limit(writer)) is not None:
+                sequence = min(sequence, limit)
+            if sequence and (state is None or (state.sequence < sequence and not state.frozen)):
                 return False
         return True
 
@@ -485,7 +495,9 @@ class Store:
 
     def _index_body(self, body: Body, superseded: Sequence[Dot], slot: int, sequence: int, hlc: int) -> None:
         limit = self.frozen.limit(self.writers.by_slot(slot).writer)
-        if limit is not None and sequence > limit and not isinstance(body, ManifestPage | StripeStatement | Adoption):
+        if limit is not None and sequence > limit and not isinstance(
+            body, ManifestPage | StripeStatement | Adoption | Forked
+        ):
             if isinstance(body, Version):
                 self.frozen.keep(slot, sequence, hlc, body)
             return
@@ -494,6 +506,10 @@ class Store:
                 self.index.add(slot, sequence, hlc, body, superseded)
             case Tag() | Snapshot() | Retention():
                 self.index.mark(slot, sequence, hlc, body, superseded)
+            case Forked():
+                before = self.frozen.limits()
+                self.branches.state(slot, sequence, body)
+                self._counts_differently |= self.frozen.limits() != before
             case Adoption():
                 self._counts_differently |= self.frozen.adopt(slot, sequence, body)
             case ManifestPage():
@@ -556,6 +572,40 @@ class Store:
         changed = self.frozen.set_cuts(cuts)
         self._counts_differently |= changed
         return changed
+
+    def settle_branch(self, writer: Writer) -> int:
+        """Write anew, under names of our own, what is here of a branch of a writer whose chain has forked; how many
+        operations. A job for `perform`.
+
+        It happens in the transaction that also states it, so it is done once or not at all. Operations supersede what
+        they did, those of the branch by their new names: beside what the other branch did they are concurrent.
+        """
+        self.close_commit()
+        if self.own.writer == writer:
+            self.take_incarnation()
+        upto, first = self.branches.limit(writer), self.branches.first_of_branch(writer)
+        if upto is None or first is None or self.branches.is_settled(writer):
+            return 0
+        named: dict[Dot, Dot] = {}
+        for raw in self.branches.raw_after(writer, upto):
+            commit = decode_commit(raw)
+            keys = None if commit.generation is None else self._keys_of(commit.generation)
+            for sequence, data in enumerate(commit.operations, start=commit.first):
+                try:
+                    operation = decode_operation(data, writer)
+                    superseded: tuple[Dot, ...] = ()
+                    body: Body | None = operation if isinstance(operation, StripeStatement) else None
+                    if isinstance(operation, SealedOperation) and keys is not None:
+                        body = open_operation(operation, Dot(*writer, sequence), keys)
+                        superseded = operation.superseded
+                except (Malformed, Forged):
+                    continue
+                if body is not None and not isinstance(body, Forked):
+                    kept = [named.get(dot, dot) for dot in superseded if not _is_beyond(dot, writer, upto, named)]
+                    named[Dot(*writer, sequence)] = self._append(body, kept)
+        self._append(Forked(writer, upto, first), ())
+        self.close_commit()
+        return len(named)
 
     # --- forgetting -----------------------------------------------------------------------------------------------
 
@@ -645,3 +695,8 @@ class Store:
         changed = frozenset(self.index.changed_folders)
         self.index.changed_folders.clear()
         return changed
+
+
+def _is_beyond(dot: Dot, writer: Writer, upto: int, named: Mapping[Dot, Dot]) -> bool:
+    """Whether `dot` lies beyond the fork of `writer` and was not written anew."""
+    return writer_of(dot) == writer and dot.sequence > upto and dot not in named

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from p2pstore.ids import EntryId
+from p2pstore.ids import EntryId, PeerId
 from p2pstore.ledger.drafts import Path
 from p2pstore.ledger.row_check import CHECKED_COLUMNS, checked_mode
 from p2pstore.ledger.writers import Writers
@@ -63,6 +63,10 @@ class TreeView:
         self._database = database
         self._writers = writers
         self._peer_name = peer_name
+
+    def name_of(self, peer: PeerId) -> str:
+        """What people call a peer."""
+        return self._peer_name(peer)
 
     def held(self, row: Sequence[Any]) -> Held:
         """The version in a row that begins with COLUMNS. Raises RowDamaged."""

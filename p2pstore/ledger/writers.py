@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from p2pstore.ids import Dot, Incarnation, PeerId
@@ -104,15 +105,22 @@ class Writers:
         state.frozen = True
         self._database.execute("UPDATE writers SET frozen = 1 WHERE slot = ?", (state.slot,))
 
-    def take_unnamed(self, own: WriterState) -> list[tuple[Writer, int]]:
-        """The entries that changed since the last own commit, which from now on count as named."""
+    def take_unnamed(self, own: WriterState, limits: Mapping[Writer, int]) -> list[tuple[Writer, int]]:
+        """The entries that changed since the last own commit, which from now on count as named.
+
+        Args:
+            own: our writer.
+            limits: of writers with two histories, what everybody can have: no more is named, or a newcomer would wait
+                for ever for a branch that nobody has.
+        """
         changed = [state for state in self._by_slot.values() if state.sequence > state.named and state is not own]
         for state in changed:
             state.named = state.sequence
         self._database.execute_many(
             "UPDATE writers SET named = ? WHERE slot = ?", [(state.named, state.slot) for state in changed]
         )
-        return sorted((state.writer, state.sequence) for state in changed)
+        named = [(state.writer, min(state.sequence, limits.get(state.writer, state.sequence))) for state in changed]
+        return sorted((writer, sequence) for writer, sequence in named if sequence)
 
     def unnamed_count(self, own: WriterState) -> int:
         """How many entries `take_unnamed` would return."""

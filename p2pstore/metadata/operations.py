@@ -39,6 +39,7 @@ from p2pstore.limits import (
     SHARD_LENGTH_STEP,
 )
 from p2pstore.metadata.adoption import Adoption, adoption_fields, adoption_from_fields
+from p2pstore.metadata.forked import Forked, forked_fields, forked_from_fields
 from p2pstore.metadata.marks import Mark, Snapshot, Tag, mark_fields, snapshot_from_fields, tag_from_fields
 from p2pstore.metadata.retention import Retention, retention_fields, retention_from_fields
 from p2pstore.metadata.vector import SEQUENCE_MAX, Writer, writer_of
@@ -115,7 +116,10 @@ class StripeStatement:
 SealedBody = Version | ManifestPage | Mark | Retention | Adoption
 """What is sealed: for members only."""
 
-Body = SealedBody | StripeStatement
+ClearBody = StripeStatement | Forked
+"""What everybody reads, blind peers too."""
+
+Body = SealedBody | ClearBody
 
 
 class OperationKind(IntEnum):
@@ -123,6 +127,7 @@ class OperationKind(IntEnum):
 
     SEALED = 1
     STRIPE = 2
+    FORKED = 3
 
 
 class BodyKind(IntEnum):
@@ -243,14 +248,21 @@ def encode_stripe(statement: StripeStatement) -> bytes:
     )
 
 
-def decode_operation(data: Buffer, writer: Writer) -> SealedOperation | StripeStatement | None:
+def encode_clear(body: ClearBody) -> bytes:
+    """The encoding of an operation that is not sealed."""
+    if isinstance(body, StripeStatement):
+        return encode_stripe(body)
+    return pack([int(OperationKind.FORKED), *forked_fields(body)])
+
+
+def decode_operation(data: Buffer, writer: Writer) -> SealedOperation | ClearBody | None:
     """What everybody can read of an operation by `writer`; None for a kind that this build does not know.
 
     Raises:
         Malformed: a known kind with wrong fields.
     """
     fields = Fields(unpack(data, bytes_max=OPERATION_BYTES_MAX + _SEALED_FRAME_BYTES), "operation")
-    operation: SealedOperation | StripeStatement
+    operation: SealedOperation | ClearBody
     match fields.integer(0, 2**16):
         case OperationKind.SEALED:
             tag = fields.raw(_TAG_BYTES)
@@ -267,6 +279,8 @@ def decode_operation(data: Buffer, writer: Writer) -> SealedOperation | StripeSt
                 shard_length=fields.integer(1, SEALED_BYTES_MAX + SHARD_LENGTH_STEP + COPIES_BELOW_BYTES),
                 promise=fields.text(most=PROMISE_CHARS_MAX),
             )
+        case OperationKind.FORKED:
+            operation = forked_from_fields(fields)
         case _:
             return None
     fields.end()

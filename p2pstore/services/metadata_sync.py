@@ -187,7 +187,7 @@ class MetadataSync:
         ledger = self._ledger
         match step:
             case ExchangeRoots():
-                ours, sent = ledger.vector(), self._roots()
+                ours, sent = ledger.compared_vector(), self._roots()
                 reply = await self._ask(peer, sync.roots_message(sent))
                 machine.roots_told(sync.read_roots(reply), sent, ours, self._clock.now_s())
                 if machine.theirs == ours:
@@ -220,8 +220,8 @@ class MetadataSync:
         return await self._network.request(peer, message, timeout_s=REQUEST_TIMEOUT_S)
 
     def _roots(self) -> Roots:
-        live = self._ledger.fingerprint()[: sync.LIVE_BYTES]
-        return Roots(self._ledger.vector().root(), self._roster.roster.digest, live)
+        live = self._ledger.compared_fingerprint()[: sync.LIVE_BYTES]
+        return Roots(self._ledger.compared_vector().root(), self._roster.roster.digest, live)
 
     async def _exchange_roster(self, peer: PeerId) -> None:
         """Statements we lack come, statements they lack go; a long roster takes several messages."""
@@ -284,7 +284,7 @@ class MetadataSync:
         linked = self._linked.get(peer)
         match message.kind:
             case sync.ROOT:
-                theirs, ours, answer = sync.read_roots(message), self._ledger.vector(), self._roots()
+                theirs, ours, answer = sync.read_roots(message), self._ledger.compared_vector(), self._roots()
                 if linked is not None:
                     linked.machine.roots_asked(theirs, answer, ours, self._clock.now_s())
                     linked.ring()

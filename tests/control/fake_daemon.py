@@ -140,6 +140,7 @@ class FakeDaemon:
             "transfers": [],
             "owed": 0,
             "kernel": "isa-l",
+            "copies": ["attic"],
         }
 
     async def op_peers(self, call: Call) -> Any:

@@ -43,6 +43,7 @@ def status_lines(session: Session, result: Mapping[str, Any]) -> list[str]:
         lines += [f"machines: {len(peers)}", f"machines_linked: {linked}"]
         lines += [f"store_{key}: {store[key]}" for key in ("given", "used", "free", "shards", "state")]
         lines += [f"ledger_{key}: {count}" for key, count in result["ledger"].items()]
+        lines += [f"copies: {text.printable(name)}" for name in result.get("copies", ())]
         return [*lines, f"transfers: {len(result['transfers'])}"]
     lines = [
         verdict_line(session, verdict),
@@ -60,6 +61,8 @@ def status_lines(session: Session, result: Mapping[str, Any]) -> list[str]:
         lines.append(f"ledger: {text.count(missing, 'operation')} lost on this disk; other machines are asked for them")
     elif mended := result["ledger"]["restored"] + result["ledger"]["rows"]:
         lines.append(f"ledger: damage by this disk was mended {text.count(mended, 'time')}; see p2pstore doctor")
+    for name in result.get("copies", ()):
+        lines.append(f"two copies of {name} have written; both edits were kept. What to do: p2pstore doctor")
     if result["restoring"]:
         lines.append("a machine restores with the paper key: it reads everything, and changes nothing")
     if result["transfers"]:
