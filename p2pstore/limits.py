@@ -206,6 +206,9 @@ COMMIT_GAP_S: Final = 0.005
 OPERATION_PADDED_BYTES_MIN: Final = 128
 """The body of a version without content is 90 bytes and its name: most look alike at this length."""
 
+PROMISE_CHARS_MAX: Final = 64
+"""The text of a promise: "any-2", "house", a union of a few."""
+
 MARK_CHARS_MAX: Final = 64
 """Characters of a tag or of a snapshot's name: a line of a list."""
 

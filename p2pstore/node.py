@@ -25,10 +25,11 @@ from p2pstore.errors import Forged, Refused
 from p2pstore.ids import EncodingId, PeerId, peer_id
 from p2pstore.keys.generation import Keyring
 from p2pstore.keys.identity import Identity, peer_id_of, verify
+from p2pstore.ledger.drafts import Path
 from p2pstore.ledger.ledger import Ledger
 from p2pstore.limits import MIB
 from p2pstore.metadata.roster import Roster
-from p2pstore.placement.promise import Promise, household_promise
+from p2pstore.placement.promise import Promise, household_promise, promise_of_words
 from p2pstore.protocols.wire import UNKNOWN_KIND
 from p2pstore.seams.clock import Clock
 from p2pstore.seams.disk import Disk
@@ -43,6 +44,7 @@ from p2pstore.services import liveness as liveness_service
 from p2pstore.services import shards as shard_service
 from p2pstore.services.budget import ByteBudget
 from p2pstore.services.catalog import Catalog, Nearby, Receipts
+from p2pstore.services.chunk_lists import ChunkLists
 from p2pstore.services.departure import Departure
 from p2pstore.services.download import Downloader
 from p2pstore.services.exporter import Exporter
@@ -57,6 +59,7 @@ from p2pstore.services.outlooks import Outlooks
 from p2pstore.services.owed import OwedStripes
 from p2pstore.services.placer import Placer
 from p2pstore.services.placing import Placing
+from p2pstore.services.promiser import Promiser
 from p2pstore.services.recovery_door import ReadOnly
 from p2pstore.services.repair_work import RepairWork
 from p2pstore.services.repairer import Repairer
@@ -181,7 +184,7 @@ class Node:
         )
         receipts = Receipts(seams.clock)
         self.catalog = Catalog(me=me, ledger=ledger, store=store, receipts=receipts)
-        nearby = Nearby(
+        self.nearby = nearby = Nearby(
             me=me,
             clock=seams.clock,
             liveness=self.liveness,
@@ -235,7 +238,7 @@ class Node:
             workers=seams.io,
             ledger=ledger,
             uploader=self.uploader,
-            promise=self.promise,
+            promise=self.promise_at,
             owe=self.placer.owe,
         )
         self.exporter = Exporter(
@@ -244,6 +247,16 @@ class Node:
             tree=ledger,
             downloader=self.downloader,
             keys_of=membership.sealing_keys_of,
+        )
+        self.chunk_lists = ChunkLists(membership=membership, ledger=ledger, exporter=self.exporter)
+        self.promiser = Promiser(
+            membership=membership,
+            ledger=ledger,
+            catalog=self.catalog,
+            chunk_lists=self.chunk_lists,
+            liveness=self.liveness,
+            clock=seams.clock,
+            owe=self.placer.owe,
         )
         self.transfers = Transfers(seams.clock)
         self.watched = WatchedFolders(
@@ -326,7 +339,7 @@ class Node:
             ledger=ledger,
             verdicts=self.verdicts,
             liveness=self.liveness,
-            exporter=self.exporter,
+            chunk_lists=self.chunk_lists,
         )
         self.restore_drill = RestoreDrill(
             ledger=ledger,
@@ -449,6 +462,7 @@ class Node:
                     self.repairer.run,
                     self.scrubber.run,
                     self.restore_drill.run,
+                    self.promiser.run,
                     self.history_keeper.run,
                     self.departure.run,
                     self.forks.run,
@@ -521,8 +535,13 @@ class Node:
         return "waits for what is owed to others" if self.placer.owed_count else ""
 
     def promise(self) -> Promise:
-        """What every stripe of the household must survive."""
+        """What a folder promises of which nobody said anything."""
         return household_promise(len(self.membership.roster.members()))
+
+    async def promise_at(self, folder: Path) -> Promise:
+        """What holds for what lies in a folder, or would if there were one."""
+        word = await self.ledger.promise_word_at(folder)
+        return self.promise() if word is None else promise_of_words([word])
 
     def own_condition(self) -> Condition:
         """What this machine tells others of its disk."""

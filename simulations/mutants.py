@@ -203,7 +203,7 @@ def rows_lost_with_the_vector_kept() -> AbstractContextManager[None]:
 def drop_alone() -> AbstractContextManager[None]:
     """Once a stripe was owed, this machine drops its shards of it without asking whether they are needed."""
 
-    def greedy(_needed: int, held: Any, peer: Any, _promise: Promise) -> list[int]:
+    def greedy(_needed: int, held: Any, peer: Any, _promise: Promise, _sites: Any) -> list[int]:
         return sorted(held.get(peer, ()))
 
     return _patched((placer_module, "surplus", greedy))

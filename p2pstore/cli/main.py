@@ -51,6 +51,7 @@ VERBS: Final = {
     "resolve": VerbEntry("search", "End a conflict", "History"),
     "log": VerbEntry("search", "Show who did what, when, on which machine", "History"),
     "where": VerbEntry("tree", "Show which machine holds what of a file", "Safety"),
+    "promise": VerbEntry("promise", "What folders promise to survive, and what that costs", "Safety"),
     "safe": VerbEntry("safety", "Is my data safe right now?", "Safety"),
     "repair": VerbEntry("safety", "What is due for repair, why, and how much that is", "Safety"),
     "scrub": VerbEntry("safety", "Read this machine's shards and check them", "Safety"),

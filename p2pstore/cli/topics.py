@@ -69,8 +69,13 @@ always on, three for a desktop, seven for a laptop.
 
 PROMISE: Final = """\
 A file that `put` has called safe is not lost while no more fails than is
-promised: any one machine in a household of two to five, any two from six on.
-Machines at one place (`p2pstore peers site NAME SITE`) can be lost together.
+promised: any one machine in a household of two to five, any two from six on,
+or what its folder says:
+
+  p2pstore promise set /Photos house     all machines of any one site may burn
+  p2pstore promise plan /Photos          who would hold what, and how much fits
+
+Where machines stand says `p2pstore peers site NAME SITE`.
 
 `put --ack` says how long to wait: `safe` (the default) returns when the
 promise holds, or with exit code 6 when there are not enough machines now; the
@@ -143,7 +148,7 @@ TOPICS: Final = {
     "paths": Topic("how paths in the store are written", PATHS),
     "versions": Topic("what stands after the @ of a path", VERSIONS),
     "verdict": Topic("safe, thin, risk, lost, unknown", VERDICT),
-    "promise": Topic("what a stored file survives", PROMISE),
+    "promises": Topic("what a stored file survives", PROMISE),
     "machines": Topic("asleep, dead, stolen, new: what to type", MACHINES),
     "kit": Topic("the 24 words that bring everything back", KIT),
     "scripts": Topic("--json, --plain, environment, Python", SCRIPTS),

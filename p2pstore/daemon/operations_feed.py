@@ -29,6 +29,7 @@ from p2pstore.metadata.tree import Item
 from p2pstore.metadata.version import Inline, Kind, ManifestRef
 from p2pstore.node import Node
 from p2pstore.pipeline.manifest import Page
+from p2pstore.placement.levels import Level, commit_level
 from p2pstore.placement.verdict import ORDER, State
 
 PAGE_NAMES_MAX: Final = 500
@@ -223,7 +224,7 @@ class Feed:
             if item is None or own is None or any(chunk not in states for chunk in own):
                 state = None
             else:
-                found = [self._name_state(item), *(states[chunk] for chunk in own)]
+                found = [await self._name_state(path, item), *(states[chunk] for chunk in own)]
                 state = max(found, key=ORDER.index).value
             answer.append({"path": path, "state": state})
         return {"states": answer}
@@ -254,11 +255,13 @@ class Feed:
             states[stripe.chunk] = state if known is None else min(state, known, key=ORDER.index)
         return states
 
-    def _name_state(self, item: Item) -> State:
+    async def _name_state(self, path: bytes, item: Item) -> State:
         """How safe the name is, and with it the bytes of a small file: machines that said they have its commit."""
         others = self._node.membership.others()
-        elsewhere = len(self._node.metadata_sync.receipted(item.held.dot, others))
-        if elsewhere >= self._node.promise().machines:
+        elsewhere = self._node.metadata_sync.receipted(item.held.dot, others)
+        promise = await self._node.promise_at(arguments.split(path)[:-1])
+        membership = self._node.membership
+        if commit_level(membership.me, elsewhere, promise, membership.sites()) is Level.SAFE:
             return State.SAFE
         return State.THIN if elsewhere else State.RISK
 

@@ -37,7 +37,7 @@ COULD_READ: Final = "everything that was stored until now; nothing that is store
 TREE_OPS: Final = frozenset(
     {
         "get", "cat", "ls", "tree", "where", "page", "health", "search", "conflicts", "log", "history", "diff", "trash",
-        "snapshot", "retention", "peers.frozen", "peers.adopt", "stat", "read",
+        "snapshot", "retention", "peers.frozen", "peers.adopt", "promise", "promise.plan", "stat", "read",
     }
 )  # fmt: skip
 """Operations that show names or contents."""

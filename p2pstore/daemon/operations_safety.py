@@ -22,9 +22,10 @@ from p2pstore.errors import Misuse
 from p2pstore.ids import PeerId
 from p2pstore.node import Node
 from p2pstore.placement.repair import Standing
-from p2pstore.placement.verdict import ORDER
+from p2pstore.placement.verdict import ORDER, State, Verdict
 from p2pstore.placement.what_if import sentence_without
 from p2pstore.services.outlooks import named
+from p2pstore.services.promiser import Raising
 from p2pstore.services.restore_drill import DrillResult
 from p2pstore.services.scrubber import EVERY_S, Round
 
@@ -65,12 +66,32 @@ class SafetyOperations:
             "state": verdict.state.value,
             "sentence": verdict.sentence,
             "counts": dict(verdict.counts),
-            "folders": [],
+            "folders": [self._folder(each, verdict) for each in await node.promiser.raisings()],
             "computed_s": node.seams.clock.now_s() - verdict.computed_at_s,
             "what_if": await self._what_if(names) if names else None,
             "worst": await self._worst(worst) if worst else [],
             "test_restore": None if drill is None else _drill(drill),
             "scrubbed": scrub.ended_s or None,
+        }
+
+    def _folder(self, raising: Raising, verdict: Verdict) -> dict[str, Any]:
+        """How a folder with a promise of its own stands. Pieces that are still to be brought to it are not safe."""
+        state = verdict.folder_state(raising.promise)
+        waits = (raising.behind or 0) + raising.unknown
+        if state is State.SAFE and (raising.behind is None or waits):
+            state = State.THIN
+        if verdict.state is State.UNKNOWN:
+            state = State.UNKNOWN
+        sentence = f"promises to survive the loss of {raising.promise.failures}"
+        if raising.behind is None:
+            sentence += "; what was there before is being looked at"
+        elif waits:
+            sentence += f"; {waits:,} pieces are still to be brought to it"
+        return {
+            "path": arguments.shown(raising.path),
+            "promise": raising.promise.value,
+            "state": state.value,
+            "sentence": sentence,
         }
 
     async def _what_if(self, words: list[str]) -> dict[str, Any]:

@@ -121,17 +121,17 @@ class TransferOperations:
         node = self._node
         if level is Level.HERE or outcome.upto is None:
             return level
-        promise = node.promise()
+        promise, sites = outcome.promise, node.membership.sites()
         has_others = bool(node.membership.others())
+        wanted = _LEVELS.index(level)
         patience_s = 1e9 if wait else PATIENCE_S if has_others else 0.0
-        needed = 1 if level is Level.PLACED else promise.machines
         receipted = await node.metadata_sync.spread(
             outcome.upto,
             node.membership.others(),
-            enough=lambda peers: len(peers) >= needed,
+            enough=lambda peers: _LEVELS.index(commit_level(node.membership.me, peers, promise, sites)) >= wanted,
             timeout_s=patience_s,
         )
-        reached = commit_level(node.membership.me, receipted, promise)
+        reached = commit_level(node.membership.me, receipted, promise, sites)
         if level is Level.PLACED:
             return min(reached, level, key=_LEVELS.index)
         owed = outcome.owed
@@ -142,11 +142,11 @@ class TransferOperations:
     def _put_result(self, transfer: Transfer, outcome: PutOutcome, level: Level, reached: Level) -> dict[str, Any]:
         node = self._node
         below = _LEVELS.index(reached) < _LEVELS.index(level)
-        promise = node.promise()
+        promise = outcome.promise
         away = [
             node.membership.name_of(peer) for peer in node.membership.others() if not node.liveness.answers(peer)
         ]
-        survives = "any one machine" if promise.machines == 1 else f"any {promise.machines} machines"
+        survives = promise.failures
         if below:
             state = "thin"
             sentence = f"Stored, but not yet so that it survives the loss of {survives}."

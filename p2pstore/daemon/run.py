@@ -26,6 +26,7 @@ from p2pstore.daemon.operations_find import FindOperations
 from p2pstore.daemon.operations_history import HistoryOperations
 from p2pstore.daemon.operations_household import HouseholdOperations
 from p2pstore.daemon.operations_members import MemberOperations
+from p2pstore.daemon.operations_promise import PromiseOperations
 from p2pstore.daemon.operations_retention import RetentionOperations
 from p2pstore.daemon.operations_safety import SafetyOperations
 from p2pstore.daemon.operations_transfer import TransferOperations
@@ -172,6 +173,7 @@ async def _run(home: Home, settings: Settings, port: int | None, listen: str | N
     handlers |= DoctorOperations(node, home=home.path, host=host, port=base).handlers()
     handlers |= FindOperations(node).handlers()
     handlers |= HistoryOperations(node).handlers()
+    handlers |= PromiseOperations(node).handlers()
     handlers |= RetentionOperations(node).handlers()
     handlers |= AdoptionOperations(node).handlers()
     handlers |= SafetyOperations(node).handlers()

@@ -21,10 +21,12 @@ from p2pstore.ledger.drafts import (
     Remove,
     RemoveEntry,
     RemoveSnapshot,
+    SetPromise,
     SetRetention,
     SetTag,
 )
 from p2pstore.ledger.marks import live_snapshots, live_tag_dots
+from p2pstore.ledger.promises import live_promise
 from p2pstore.ledger.retention import live_rules
 from p2pstore.ledger.tree_index import TreeIndex
 from p2pstore.ledger.tree_view import TreeView
@@ -115,6 +117,11 @@ class Drafting:
                 return Outcome(rule.entry, self._append(rule, () if said is None else said.dots))
             case Adoption() | Forked():
                 return Outcome(None, self._append(draft, ()))
+            case SetPromise(promise):
+                before = live_promise(self._database, self._writers, promise.entry)
+                if promise.word == (None if before is None else before.word):
+                    return Outcome(promise.entry, None)
+                return Outcome(promise.entry, self._append(promise, () if before is None else before.dots))
             case ManifestPage():
                 known = "SELECT 1 FROM manifest_pages WHERE manifest = ? AND page = ?"
                 if self._database.execute(known, (draft.manifest, draft.page)):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from p2pstore.ids import Dot, EntryId
 from p2pstore.metadata.adoption import Adoption
+from p2pstore.metadata.folder_promise import FolderPromise
 from p2pstore.metadata.forked import Forked
 from p2pstore.metadata.operations import ManifestPage, StripeStatement
 from p2pstore.metadata.retention import Retention
@@ -164,6 +165,17 @@ class SetRetention:
     rule: Retention
 
 
+@dataclass(frozen=True, slots=True)
+class SetPromise:
+    """Say what a folder promises, or take that back; nothing happens if it says so already.
+
+    Attributes:
+        promise: what counts from now on.
+    """
+
+    promise: FolderPromise
+
+
 Draft = (
     Put
     | MakeFolder
@@ -177,6 +189,7 @@ Draft = (
     | SetRetention
     | Adoption
     | Forked
+    | SetPromise
     | ManifestPage
     | StripeStatement
 )

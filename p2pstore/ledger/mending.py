@@ -22,6 +22,7 @@ from p2pstore.ledger.writers import Writers, WriterState
 from p2pstore.metadata.adoption import Adoption
 from p2pstore.metadata.commits import Commit, decode_commit
 from p2pstore.metadata.fingerprint import DotRange
+from p2pstore.metadata.folder_promise import FolderPromise
 from p2pstore.metadata.forked import Forked
 from p2pstore.metadata.marks import Snapshot, Tag
 from p2pstore.metadata.operations import (
@@ -256,7 +257,7 @@ class Mending:
                 self._index.lay_again(state.slot, sequence, commit.hlc, body, superseded, dead=dead)
             else:
                 self._clear_row(body, state.slot, sequence)
-                if dead and isinstance(body, Tag | Snapshot | Retention):
+                if dead and isinstance(body, Tag | Snapshot | Retention | FolderPromise):
                     self._index.foretell_mark(state.slot, sequence)
                 self._index_body(body, superseded, state.slot, sequence, commit.hlc)
             count += 1
@@ -280,6 +281,8 @@ class Mending:
                 table = "snapshots"
             case Retention():
                 table = "retentions"
+            case FolderPromise():
+                table = "folder_promises"
             case _:
                 return False
         query, at = self._database.execute, (state.slot, sequence)
@@ -342,6 +345,11 @@ class Mending:
                     "SELECT live, entry, days, quota FROM retentions WHERE slot = ? AND sequence = ?", (slot, sequence)
                 )
                 return body.days is None or rows == [(not dead, body.entry, body.days, body.quota_bytes)]
+            case FolderPromise():
+                rows = query(
+                    "SELECT live, entry, word FROM folder_promises WHERE slot = ? AND sequence = ?", (slot, sequence)
+                )
+                return body.word is None or rows == [(not dead, body.entry, body.word)]
 
     def _clear_row(self, body: Body, slot: int, sequence: int) -> None:
         """Take away what is not right, so that it can be written anew."""
@@ -358,6 +366,8 @@ class Mending:
                 table = "tags"
             case Retention():
                 table = "retentions"
+            case FolderPromise():
+                table = "folder_promises"
             case Adoption():
                 table = "adoptions"
             case _:

@@ -9,8 +9,8 @@ from typing import Any, Final, TypeVar
 import trio
 
 from p2pstore.errors import PathFault
-from p2pstore.ids import ChunkId, EncodingId, EntryId, ManifestId, PeerId
-from p2pstore.ledger import holdings, marks, references, retention
+from p2pstore.ids import ROOT_ENTRY, ChunkId, EncodingId, EntryId, ManifestId, PeerId
+from p2pstore.ledger import holdings, marks, promises, references, retention
 from p2pstore.ledger.branches import Head, Link, StatedFork
 from p2pstore.ledger.conflicts import Conflict, ConflictPage, Place
 from p2pstore.ledger.drafts import Path
@@ -373,6 +373,25 @@ class Questions:
     async def are_referenced(self, manifests: Sequence[ManifestId]) -> frozenset[ManifestId]:
         """Those of `manifests` that the tree, the history, the trash or a snapshot refers to."""
         return await self._read(references.are_referenced, self._store.database, manifests)
+
+    # --- promises -----------------------------------------------------------------------------------------------------
+
+    async def folder_promises(self) -> list[tuple[Path, str]]:
+        """Every folder that says what it promises, and its word, sorted by path; only folders that are shown."""
+
+        def work() -> list[tuple[Path, str]]:
+            found = []
+            for entry, word in promises.all_promises(self._store.database).items():
+                shown = ((), None) if entry == ROOT_ENTRY else self._store.past.shown_path(entry)
+                if shown is not None:
+                    found.append((shown[0], word))
+            return sorted(found)
+
+        return await self._read(work)
+
+    async def promise_word_at(self, path: Path) -> str | None:
+        """What holds for what lies at `path` (a folder's, there or not); None where nobody said anything."""
+        return await self._read(promises.promise_at, self._store.database, self._store.view, path)
 
     # --- manifests, stripes, inventories --------------------------------------------------------------------------
 

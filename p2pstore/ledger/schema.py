@@ -117,14 +117,21 @@ _TABLES_6: Final = (
         upto INTEGER NOT NULL, settled BLOB, PRIMARY KEY(slot, sequence)) WITHOUT ROWID""",
 )
 
-_MIGRATIONS: Final = (_TABLES_1, _TABLES_2, _TABLES_3, _TABLES_4, _TABLES_5, _TABLES_6)
+_TABLES_7: Final = (
+    # What folders promise to survive.
+    """CREATE TABLE folder_promises(slot INTEGER NOT NULL, sequence INTEGER NOT NULL, live INTEGER NOT NULL,
+        entry BLOB NOT NULL, word TEXT NOT NULL, PRIMARY KEY(slot, sequence)) WITHOUT ROWID""",
+    "CREATE INDEX folder_promises_by_entry ON folder_promises(entry) WHERE live = 1",
+)
+
+_MIGRATIONS: Final = (_TABLES_1, _TABLES_2, _TABLES_3, _TABLES_4, _TABLES_5, _TABLES_6, _TABLES_7)
 """Statements that lead from schema version N to N + 1. Numbers are for ever: never edited, only added to."""
 
 SCHEMA_VERSION: Final = len(_MIGRATIONS)
 
 _DERIVED: Final = (
     "versions", "entries", "misplaced", "foretold", "manifest_pages", "stripes", "unopened", "replaced", "tags",
-    "snapshots", "retentions", "frozen",
+    "snapshots", "retentions", "frozen", "folder_promises",
 )  # fmt: skip
 """Tables that commits can be replayed into, beside `names`. So can `adoptions` and
 `forked`, but what counts hangs on them."""

@@ -34,6 +34,7 @@ from p2pstore.limits import COMMIT_BYTES_MAX, COMMIT_OPERATIONS_MAX, FORK_COMMIT
 from p2pstore.metadata.adoption import Adoption
 from p2pstore.metadata.clock import observe, tick
 from p2pstore.metadata.commits import Commit, Signer, builds_on, decode_commit, make_commit
+from p2pstore.metadata.folder_promise import FolderPromise
 from p2pstore.metadata.forked import Forked
 from p2pstore.metadata.marks import Snapshot, Tag
 from p2pstore.metadata.operations import (
@@ -504,7 +505,7 @@ class Store:
         match body:
             case Version():
                 self.index.add(slot, sequence, hlc, body, superseded)
-            case Tag() | Snapshot() | Retention():
+            case Tag() | Snapshot() | Retention() | FolderPromise():
                 self.index.mark(slot, sequence, hlc, body, superseded)
             case Forked():
                 before = self.frozen.limits()

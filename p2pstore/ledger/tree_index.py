@@ -8,6 +8,7 @@ from typing import Any
 from p2pstore.ids import ROOT_ENTRY, Dot, EntryId
 from p2pstore.ledger.row_check import row_check
 from p2pstore.ledger.writers import Writers
+from p2pstore.metadata.folder_promise import FolderPromise
 from p2pstore.metadata.marks import Mark, Tag
 from p2pstore.metadata.name_match import indexed
 from p2pstore.metadata.retention import Retention
@@ -121,9 +122,14 @@ class TreeIndex:
         return True
 
     def mark(
-        self, slot: int, sequence: int, hlc: int, mark: Mark | Retention, superseded: Iterable[Dot]
+        self,
+        slot: int,
+        sequence: int,
+        hlc: int,
+        mark: Mark | Retention | FolderPromise,
+        superseded: Iterable[Dot],
     ) -> None:
-        """A tag, snapshot or rule, or the end of those in `superseded`; in whatever order they arrive, once each."""
+        """A tag, snapshot, rule or promise, or the end of those in `superseded`; in whatever order, once each."""
         for dot in superseded:
             self._end_mark(dot)
         live = not self._is_foretold(-slot, sequence)
@@ -138,6 +144,12 @@ class TreeIndex:
                     "INSERT OR IGNORE INTO retentions VALUES(?, ?, ?, ?, ?, ?)",
                     (slot, sequence, live, mark.entry, mark.days, mark.quota_bytes),
                 )
+        elif isinstance(mark, FolderPromise):
+            if mark.word is not None:
+                self._database.execute(
+                    "INSERT OR IGNORE INTO folder_promises VALUES(?, ?, ?, ?, ?)",
+                    (slot, sequence, live, mark.entry, mark.word),
+                )
         elif mark.cut is not None:
             self._database.execute(
                 "INSERT OR IGNORE INTO snapshots VALUES(?, ?, ?, ?, ?, ?, ?)",
@@ -146,7 +158,7 @@ class TreeIndex:
 
     def _end_mark(self, dot: Dot) -> None:
         slot = self._writers.ensure(writer_of(dot)).slot
-        for table in ("tags", "snapshots", "retentions"):
+        for table in ("tags", "snapshots", "retentions", "folder_promises"):
             ended = f"UPDATE {table} SET live = 0 WHERE slot = ? AND sequence = ? RETURNING slot"  # noqa: S608
             if self._database.execute(ended, (slot, dot.sequence)):
                 return

@@ -35,10 +35,12 @@ from p2pstore.limits import (
     DATA_SHARDS_MAX,
     OPERATION_BYTES_MAX,
     OPERATION_PADDED_BYTES_MIN,
+    PROMISE_CHARS_MAX,
     SEALED_BYTES_MAX,
     SHARD_LENGTH_STEP,
 )
 from p2pstore.metadata.adoption import Adoption, adoption_fields, adoption_from_fields
+from p2pstore.metadata.folder_promise import FolderPromise, folder_promise_fields, folder_promise_from_fields
 from p2pstore.metadata.forked import Forked, forked_fields, forked_from_fields
 from p2pstore.metadata.marks import Mark, Snapshot, Tag, mark_fields, snapshot_from_fields, tag_from_fields
 from p2pstore.metadata.retention import Retention, retention_fields, retention_from_fields
@@ -51,9 +53,6 @@ SUPERSEDED_MAX: Final = 256
 
 MANIFEST_PAGES_MAX: Final = 2**20
 """Pages of one manifest: at limits.MANIFEST_CHUNKS_MAX chunks each, more than any disk holds."""
-
-PROMISE_CHARS_MAX: Final = 64
-"""The text of a promise: "any-2", "house", a union of a few."""
 
 _NONCE_BYTES: Final = 12
 _TAG_BYTES: Final = 16
@@ -113,7 +112,7 @@ class StripeStatement:
     promise: str
 
 
-SealedBody = Version | ManifestPage | Mark | Retention | Adoption
+SealedBody = Version | ManifestPage | Mark | Retention | Adoption | FolderPromise
 """What is sealed: for members only."""
 
 ClearBody = StripeStatement | Forked
@@ -139,6 +138,7 @@ class BodyKind(IntEnum):
     SNAPSHOT = 4
     RETENTION = 5
     ADOPTION = 6
+    FOLDER_PROMISE = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +196,8 @@ def _body_fields(body: SealedBody) -> tuple[bytes, list[Any]]:
             return b"entry" + body.entry, [int(BodyKind.RETENTION), *retention_fields(body)]
         case Adoption():
             return b"adoption" + body.author, [int(BodyKind.ADOPTION), *adoption_fields(body)]
+        case FolderPromise():
+            return b"entry" + body.entry, [int(BodyKind.FOLDER_PROMISE), *folder_promise_fields(body)]
 
 
 def _superseded_fields(superseded: Sequence[Dot], writer: Writer) -> list[Any]:
@@ -345,6 +347,8 @@ def open_operation(operation: SealedOperation, dot: Dot, keys: MetadataKeys) -> 
             body = retention_from_fields(fields)
         case BodyKind.ADOPTION:
             body = adoption_from_fields(fields)
+        case BodyKind.FOLDER_PROMISE:
+            body = folder_promise_from_fields(fields)
         case _:
             return None
     fields.end()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
@@ -38,12 +38,19 @@ class Verdict:
         sentence: what it means, for somebody who knows nothing of shards.
         counts: stripes in each state.
         computed_at_s: on the monotonic clock.
+        promised: the worst state of the stripes that owe each promise that was stated.
     """
 
     state: State
     sentence: str
     counts: Mapping[str, int]
     computed_at_s: float
+    promised: Mapping[Promise, State] = field(default_factory=dict)
+
+    def folder_state(self, promise: Promise) -> State:
+        """The worst state of what owes at least `promise`: never better than that of a folder that promises it."""
+        states = [state for each, state in self.promised.items() if each.covers(promise)]
+        return max(states, key=ORDER.index, default=State.SAFE)
 
 
 def stripe_state(health: StripeHealth, promise: Promise) -> State:

@@ -76,10 +76,12 @@ class PutOutcome:
         upto: the last operation of it; who has seen that has seen all of it.
         owed: stripes that did not keep their promise when they were committed.
         on_stored: is told of each thing that is committed, with its operation (None if none was needed).
+        promise: the union of what the folders promise that something was put into.
     """
 
     upto: Dot | None = None
     owed: set[EncodingId] = field(default_factory=set)
+    promise: Promise = Promise.ANY_1
     on_stored: Callable[[LocalEntry, Dot | None], None] | None = None
 
     def stored(self, entry: LocalEntry, dot: Dot | None) -> None:
@@ -103,7 +105,7 @@ class Importer:
         workers: Workers,
         ledger: Commits,
         uploader: Uploader,
-        promise: Callable[[], Promise],
+        promise: Callable[[Path], Awaitable[Promise]],
         owe: Callable[[Sequence[EncodingId]], Awaitable[None]],
     ) -> None:
         self._files = files
@@ -200,6 +202,8 @@ class Importer:
         """One commit for all; if the ledger refuses one of them, one by one, so that only that one fails."""
         if not drafts:
             return
+        for folder in sorted({entry.names[:-1] for entry, _, _ in drafts}):
+            outcome.promise |= await self._promise(folder)
         try:
             committed = await self._ledger.commit([draft for _, _, draft in drafts])
         except P2PStoreError as error:
@@ -276,13 +280,15 @@ class Importer:
             if not await self._workers.run(source.unchanged):
                 raise ChangedWhileRead
             data = begun.first
+            outcome.promise |= await self._promise(path[:-1])
             inline = Put(path, Kind.FILE, Inline(data), len(data), mtime_ns, mode, expected=expected)
             committed = await self._ledger.commit([inline])
             outcome.committed(committed)
             transfer.read(len(data))
             transfer.placed(len(data))
             return committed.outcomes[-1].dot
-        promise = self._promise()
+        promise = await self._promise(path[:-1])
+        outcome.promise |= promise
         content = await self._uploader.store(begun, promise, transfer, here=level is Level.HERE)
         drafts, reference = content_drafts(content, promise)
         put = Put(path, Kind.FILE, reference, content.size, mtime_ns, mode, expected=expected)

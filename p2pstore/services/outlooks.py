@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,11 +11,10 @@ from p2pstore.ids import ChunkId, PeerId
 from p2pstore.ledger.drafts import Path
 from p2pstore.ledger.ledger import Ledger
 from p2pstore.metadata.version import ManifestRef
-from p2pstore.pipeline.manifest import Page, open_page
 from p2pstore.placement.ranking import plain_offers
 from p2pstore.placement.repair import Standing, plan_repair
 from p2pstore.placement.what_if import CountedStripe, Leaving, Outlook, Worst, can_drain, can_leave
-from p2pstore.services.exporter import Exporter
+from p2pstore.services.chunk_lists import ChunkLists
 from p2pstore.services.liveness import Condition, Liveness
 from p2pstore.services.membership import Membership
 from p2pstore.services.verdict import VerdictService
@@ -47,13 +46,13 @@ class Outlooks:
         ledger: Ledger,
         verdicts: VerdictService,
         liveness: Liveness,
-        exporter: Exporter,
+        chunk_lists: ChunkLists,
     ) -> None:
         self._membership = membership
         self._ledger = ledger
         self._verdicts = verdicts
         self._liveness = liveness
-        self._exporter = exporter
+        self._chunk_lists = chunk_lists
 
     async def without(self, lost: Collection[PeerId]) -> tuple[Outlook, Outlook]:
         """How all stripes stand now, and would stand without `lost`."""
@@ -148,7 +147,7 @@ class Outlooks:
                 continue
             looked_at += 1
             try:
-                async for chunk in self._chunks_of(item.content):
+                async for chunk in self._chunk_lists.chunks_of(item.content):
                     if chunk in missing:
                         missing.discard(chunk)
                         found[chunk] = path
@@ -157,21 +156,6 @@ class Outlooks:
             if not missing or looked_at >= MANIFESTS_MAX:
                 break
         return found
-
-    async def _chunks_of(self, reference: ManifestRef) -> AsyncIterator[ChunkId]:
-        top = await self._exporter.manifest(reference.manifest, reference.generation)
-        if isinstance(top, Page):
-            for chunk in top.parts:
-                yield chunk.id
-            return
-        keys = self._membership.sealing_keys_of(reference.generation)
-        assert keys is not None, "the root was opened with it"
-        for part in top.parts:
-            data = await self._ledger.manifest(part.id)
-            if data is None:
-                raise Corrupt("a page of the manifest has not arrived")
-            for chunk in open_page(data, keys.dedupe, expect=part).parts:
-                yield chunk.id
 
 
 def named(roster_names: Sequence[tuple[str, str, PeerId]], wanted: str) -> list[PeerId]:

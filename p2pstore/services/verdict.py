@@ -61,19 +61,20 @@ class VerdictService:
     async def _compute(self) -> Verdict:
         members = self._membership.roster.members()
         counts = dict.fromkeys((state.value for state in ORDER), 0)
-        promises: set[Promise] = set()
+        promised: dict[Promise, State] = {}
         async for stripes in self.stripes():
             for stripe in stripes:
                 counts[stripe.state.value] += 1
-                promises.add(stripe.promise)
-        wanted = promises.pop() if len(promises) == 1 else None
+                known = promised.get(stripe.promise, State.SAFE)
+                promised[stripe.promise] = max(known, stripe.state, key=ORDER.index)
+        wanted = next(iter(promised)) if len(promised) == 1 else None
         worst = next((state for state in reversed(ORDER) if counts[state.value]), State.SAFE)
         if len(members) == 1 and worst is State.SAFE:
             worst = State.RISK
         if len(members) > 1 and not self._heard_lately():
             worst = State.UNKNOWN
         sentence = sentence_of(worst, counts=counts, promise=wanted, machines=len(members))
-        return Verdict(worst, sentence, counts, self._clock.now_s())
+        return Verdict(worst, sentence, counts, self._clock.now_s(), promised)
 
     async def states_of(self, statements: Sequence[StripeStatement]) -> list[State]:
         """Where each of some stripes stands now, sorted by encoding."""

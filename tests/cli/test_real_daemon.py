@@ -78,6 +78,19 @@ def test_every_verb_of_a_household_of_two(homes: tuple[Path, Path], cli: Cli) ->
     run(first, "cat", "/files", code=exits.USAGE)
     assert run(first, "version").last["daemon"]["version"]
 
+    promised = run(first, "promise", "set", "/files", "house", code=exits.TOO_FEW_MACHINES).last
+    assert [(one["path"], one["promise"], one["possible"]) for one in promised["promises"]] == [
+        ("/files", "house", False)
+    ]
+    plan = run(first, "promise", "plan", "/files", "--dry-run", code=exits.TOO_FEW_MACHINES).last
+    assert [one["wanted"] for one in plan["missing"]] == ["a machine with room at a second site"]
+    run(first, "promise", "set", "/files", "any-1")
+    plan = run(first, "promise", "plan", "/files").last
+    assert (plan["kept"], plan["needed"], {one["name"]: one["shards"] for one in plan["holders"]}) == (
+        True, 1, {"nas": 1, "attic": 1},
+    )  # fmt: skip
+    run(first, "promise", "rm", "/files")
+    assert run(first, "promise").last["promises"] == run(first, "promise", "ls").last["promises"] == []
     run(first, "retention", "set", "/", "90d")
     run(first, "retention", "quota", "20G")
     kept = run(first, "retention").last

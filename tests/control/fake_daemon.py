@@ -316,7 +316,7 @@ class FakeDaemon:
         return {"chunks": [chunk], "inline": False, "commit_on": ["nas", "attic"]}
 
     async def op_safe(self, call: Call) -> Any:
-        folder = {"path": b"/Photos", "state": self.state, "sentence": "survives 1"}
+        folder = {"path": b"/Photos", "promise": "any-1", "state": self.state, "sentence": "survives 1"}
         counts, names = {self.state: 12}, call.args.get("what_if")
         return {
             "state": self.state, "sentence": "all well", "folders": [folder], "counts": counts, "computed_s": 0.0,

@@ -26,10 +26,37 @@ class FakeSafety:
     def handlers(self) -> dict[str, Op]:
         """All operations."""
         return {
+            "promise": self.op_promise,
+            "promise.plan": self.op_promise_plan,
             "repair": self.op_repair,
             "scrub": self.op_scrub,
             "test-restore": self.op_test_restore,
             "peers.can-leave": self.op_can_leave,
+        }
+
+    async def op_promise(self, call: Call) -> Any:
+        said = {"promise": "house", "possible": True, "behind": None, "unknown": 0}
+        return {"default": "any-2", "promises": [{"path": b"/", **said}, {"path": PATH, **said, "behind": 3}]}
+
+    async def op_promise_plan(self, call: Call) -> Any:
+        missing = {"part": "any one house", "because": "there is one", "wanted": "a second site"}
+        return {
+            "path": PATH,
+            "promise": "house",
+            "failures": "any one machine or any one house",
+            "kept": True,
+            "needed": 2,
+            "total": 4,
+            "holders": [{"name": "nas", "site": "home", "shards": 2}, {"name": "attic", "site": "cabin", "shards": 2}],
+            "bytes_per_byte": 2.0,
+            "reads": 0.99,
+            "missing": [missing],
+            "usable_bytes": 10**12,
+            "free_bytes": 3 * 10**12,
+            "more": [
+                {"what": what, "where": "attic", "bytes": 10**12, "usable_bytes": 2 * 10**12}
+                for what in ("disk", "site")
+            ],
         }
 
     async def op_repair(self, call: Call) -> Any:

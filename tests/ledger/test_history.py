@@ -277,7 +277,7 @@ async def rows_of(disk: SimulatedDisk, *, undo: bool = False) -> dict[str, list[
                 database.execute(f"DROP INDEX {index}")
             for index in ("versions_ended", "versions_by_manifest"):
                 database.execute(f"DROP INDEX {index}")
-            for table in ("retentions", "cuts", "adoptions", "frozen", "forked"):
+            for table in ("retentions", "cuts", "adoptions", "frozen", "forked", "folder_promises"):
                 database.execute(f"DROP TABLE {table}")
             database.execute("ALTER TABLE versions DROP COLUMN ended")
             database.execute("ALTER TABLE commits DROP COLUMN hlc")

@@ -1,0 +1,86 @@
+"""How much fits under a promise: the household is filled stripe by stripe, as uploads would fill it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from p2pstore.ids import PeerId
+from p2pstore.placement.layout import READS
+from p2pstore.placement.planner import plan_stripe
+from p2pstore.placement.promise import Promise, Sites, failure_sets
+from p2pstore.placement.ranking import Candidate, awake_share, offers_of
+
+STEPS: Final = 400
+"""Pieces that a household is filled with: the answer is within 1 to 2 %, in a tenth of a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What fits.
+
+    Attributes:
+        bytes: of people's data, until no further piece could be stored so that the promise holds.
+        readable_bytes: of these, what can be read 99 % of the time.
+        stored_bytes: what that takes on disks.
+    """
+
+    bytes: int
+    readable_bytes: int
+    stored_bytes: int
+
+
+def usable(candidates: Sequence[Candidate], promise: Promise, *, steps: int = STEPS) -> Capacity:
+    """Fill the free space of `candidates` under `promise`."""
+    machines = {each.peer: each for each in candidates if each.free_bytes > 0}
+    piece = max(1, sum(each.free_bytes for each in machines.values()) // steps)
+    total = readable = stored = number = 0
+    while machines:
+        number += 1
+        offers = offers_of(number.to_bytes(8, "big"), machines.values(), shard_bytes=1)
+        plan = plan_stripe(offers, promise)
+        if not plan.kept:
+            break
+        shard = piece / plan.needed
+        wanted = {peer: round(shard * plan.holders.count(peer)) for peer in set(plan.holders)}
+        full = [peer for peer in sorted(wanted) if machines[peer].free_bytes < wanted[peer]]
+        for peer in full:
+            del machines[peer]  # the next piece does without it
+        if full:
+            continue
+        for peer, size in wanted.items():
+            machines[peer] = replace(machines[peer], free_bytes=machines[peer].free_bytes - size)
+            if machines[peer].free_bytes <= 0:
+                del machines[peer]
+        total += piece
+        stored += sum(wanted.values())
+        readable += piece if plan.reads >= READS else 0
+    return Capacity(total, readable, stored)
+
+
+def bound(candidates: Sequence[Candidate], promise: Promise) -> int:
+    """More than this no layout of any width could store: what is left of all disks after the worst promised failure."""
+    sites: Sites = {each.peer: each.site for each in candidates}
+    free = {each.peer: each.free_bytes for each in candidates}
+    left = (
+        sum(size for peer, size in free.items() if peer not in failed)
+        for failed in failure_sets(list(free), promise, sites)
+    )
+    return min(left, default=0)
+
+
+def with_disk(candidates: Sequence[Candidate], peer: PeerId, size: int) -> list[Candidate]:
+    """The same with one more disk of `size` bytes in one machine."""
+    return [
+        replace(each, free_bytes=each.free_bytes + size, given_bytes=max(each.given_bytes, each.free_bytes) + size)
+        if each.peer == peer
+        else each
+        for each in candidates
+    ]
+
+
+def with_site(candidates: Sequence[Candidate], site: str, size: int) -> list[Candidate]:
+    """The same with one more machine that is always on, at a site of its own."""
+    stranger = PeerId(bytes(32))
+    return [*candidates, Candidate(stranger, size, awake_share("always-on"), site, size)]
