@@ -322,6 +322,19 @@ HISTORY_DAYS_MAX: Final = 36_500
 
 HISTORY_FLOOR_DAYS: Final = 14
 """A quota never drops a version younger than this: a fortnight's holiday must not be too late to undo damage."""
+# --- garbage collection -------------------------------------------------------------------------------------------
+
+CONDEMNED_STRIPES_MAX: Final = 1000
+"""Stripes on one condemned list: 32 KB in a commit, 2 GiB of files; a member that spares one does not hold up more."""
+
+LISTS_NAMING_MAX: Final = 256
+"""Condemned lists that name one stripe: a stripe that was garbage so often is sent again rather than argued about."""
+
+QUARANTINE_S: Final = 7 * 86400.0
+"""What everybody has signed away lies so long, restorable, in its holder's own running time, before it is purged."""
+
+GARBAGE_REMEMBERED_MAX: Final = 20_000
+"""Stripes without a reference that one machine remembers between two looks; the others wait for the next."""
 
 COPIES_SHOWN_DAYS: Final = 14
 """Two copies of one installation are shown so long after they were last seen to part: whoever has put it right is not

@@ -22,12 +22,13 @@ import trio
 
 from dht import Datagrams, Dht
 from p2pstore.errors import Forged, Refused
-from p2pstore.ids import EncodingId, PeerId, peer_id
+from p2pstore.ids import Dot, EncodingId, GenerationId, PeerId, peer_id
 from p2pstore.keys.generation import Keyring
 from p2pstore.keys.identity import Identity, peer_id_of, verify
 from p2pstore.ledger.drafts import Path
 from p2pstore.ledger.ledger import Ledger
 from p2pstore.limits import MIB
+from p2pstore.metadata.collection import OpenIntent
 from p2pstore.metadata.roster import Roster
 from p2pstore.placement.promise import Promise, household_promise, promise_of_words
 from p2pstore.protocols.wire import UNKNOWN_KIND
@@ -45,6 +46,7 @@ from p2pstore.services import shards as shard_service
 from p2pstore.services.budget import ByteBudget
 from p2pstore.services.catalog import Catalog, Nearby, Receipts
 from p2pstore.services.chunk_lists import ChunkLists
+from p2pstore.services.collector import Collector, blocking
 from p2pstore.services.departure import Departure
 from p2pstore.services.download import Downloader
 from p2pstore.services.exporter import Exporter
@@ -60,6 +62,7 @@ from p2pstore.services.owed import OwedStripes
 from p2pstore.services.placer import Placer
 from p2pstore.services.placing import Placing
 from p2pstore.services.promiser import Promiser
+from p2pstore.services.quarantine import Quarantine, QuarantineBook
 from p2pstore.services.recovery_door import ReadOnly
 from p2pstore.services.repair_work import RepairWork
 from p2pstore.services.repairer import Repairer
@@ -71,6 +74,7 @@ from p2pstore.services.silences import Silences
 from p2pstore.services.surveyor import Surveyor
 from p2pstore.services.transfers import Transfers
 from p2pstore.services.upload import Uploader
+from p2pstore.services.uploads import Uploads
 from p2pstore.services.verdict import VerdictService
 from p2pstore.services.watch_store import WatchStore
 from p2pstore.services.watched_folder import Means
@@ -86,6 +90,10 @@ DOWNLOAD_BYTES: Final = 64 * MIB
 
 DRILL_BYTES: Final = 32 * MIB
 """The same for test restores; nobody waits for them."""
+
+
+INTENT_PATIENCE_S: Final = 2.0
+"""An upload waits so long for another machine to have heard of it: its author must sign every condemned list anyway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +135,7 @@ class Node:
         ledger: Ledger,
         store: ShardStore,
         owed: OwedStripes,
+        book: QuarantineBook,
     ) -> None:
         """Not called from outside; see `open`."""
         me = membership.me
@@ -161,6 +170,16 @@ class Node:
             stores=lambda: (store,),
         )
         self.self_check = SelfCheck(ledger=ledger, clock=seams.clock)
+        self.quarantine = Quarantine(
+            me=me,
+            clock=seams.clock,
+            ledger=ledger,
+            store=store,
+            book=book,
+            readers=self.readers,
+            met=lambda dot: bool(self.metadata_sync.receipted(dot, [dot.author])),
+            blocked=self._collection_blocked,
+        )
         self.shard_server = ShardServer(
             me=me,
             network_id=membership.network_id,
@@ -168,6 +187,7 @@ class Node:
             sign=membership.identity.sign,
             clock=seams.clock,
             leaves=lambda: me in membership.leaving(),
+            taken_again=self.quarantine.taken_again,
         )
         self.shards = ShardClient(
             me=me,
@@ -176,6 +196,7 @@ class Node:
             server=self.shard_server,
             public_of=membership.public_of,
             verify=verify,
+            lists_naming=ledger.lists_naming,
         )
         self.read_only = ReadOnly(
             shards=self.shard_server.handle,
@@ -233,6 +254,19 @@ class Node:
             keys=membership.sealing_keys,
             machines_at_hand=nearby.machines_at_hand,
         )
+        self.uploads = Uploads(
+            me=me, ledger=ledger, clock=seams.clock, rng=seams.rng, spread=self._spread_intent
+        )
+        self.collector = Collector(
+            me=me,
+            clock=seams.clock,
+            rng=seams.rng,
+            ledger=ledger,
+            running=self.uploads.running,
+            readers=self.readers,
+            dedupe_key_of=self._dedupe_key_of,
+            blocked=self._collection_blocked,
+        )
         self.importer = Importer(
             files=seams.files,
             workers=seams.io,
@@ -240,6 +274,7 @@ class Node:
             uploader=self.uploader,
             promise=self.promise_at,
             owe=self.placer.owe,
+            uploads=self.uploads,
         )
         self.exporter = Exporter(
             files=seams.files,
@@ -379,6 +414,7 @@ class Node:
             last_put_s=lambda: self.shard_server.last_put_s,
         )
         self._owed = owed
+        self._book = book
 
     @classmethod
     async def open(
@@ -432,7 +468,8 @@ class Node:
             seams.store_disk, seams.io, seams.clock, rng=seams.rng, given_bytes=given_bytes
         )
         owed = await OwedStripes.open(seams.ledger_disk, seams.io)
-        return cls(seams, membership, ledger, store, owed)
+        book = await QuarantineBook.open(seams.ledger_disk, seams.io)
+        return cls(seams, membership, ledger, store, owed, book)
 
     async def run(
         self, listen: Listen | None, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -443,6 +480,7 @@ class Node:
                 await nursery.start(self.ledger.run)
                 await nursery.start(self.store.run)
                 await self.membership.attach(self.ledger)
+                await self.quarantine.load()
                 self.network.on_link_change = self._link_changed
                 self.network.keep_linked(self.membership.others())
                 await nursery.start(lambda task_status: self.network.run(
@@ -466,6 +504,9 @@ class Node:
                     self.history_keeper.run,
                     self.departure.run,
                     self.forks.run,
+                    self.uploads.run,
+                    self.collector.run,
+                    self.quarantine.run,
                     self._follow_roster,
                 ):
                     nursery.start_soon(service)
@@ -474,6 +515,7 @@ class Node:
             with trio.CancelScope(shield=True):
                 await self.watched.close()
                 await self._owed.close()
+                await self._book.close()
                 await self.store.close()
                 await self.ledger.close()
 
@@ -533,6 +575,23 @@ class Node:
         if self.transfers.running():
             return "waits for transfers to end"
         return "waits for what is owed to others" if self.placer.owed_count else ""
+
+    def readers(self) -> list[PeerId]:
+        """Members that can read the tree: nothing is collected without the signature of each."""
+        return sorted(each.peer_id for each in self.membership.roster.members() if each.role != "storage")
+
+    def _collection_blocked(self, intents: Sequence[OpenIntent]) -> str:
+        members = [each.peer_id for each in self.membership.roster.members()]
+        return blocking(intents, (), members, self.membership.name_of)
+
+    def _dedupe_key_of(self, generation: GenerationId) -> bytes | None:
+        keys = self.membership.sealing_keys_of(generation)
+        return None if keys is None else keys.dedupe
+
+    async def _spread_intent(self, upto: Dot) -> None:
+        """Wait until another machine has it, if one answers."""
+        if others := self.liveness.answering():
+            await self.metadata_sync.spread(upto, others, enough=bool, timeout_s=INTENT_PATIENCE_S)
 
     def promise(self) -> Promise:
         """What a folder promises of which nobody said anything."""

@@ -58,6 +58,7 @@ class Fitting:
         steadiness: "always-on", "desktop" or "laptop".
         given_bytes: how much of its disk is given to shards.
         has_person: whether somebody uses it.
+        role: "member" or "storage"; the first machine is the admin.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Fitting:
     steadiness: str = "always-on"
     given_bytes: int = 1 << 30
     has_person: bool = True
+    role: str = "member"
 
 
 class _MachineDisk(SimulatedDisk):
@@ -184,7 +186,7 @@ class Machine:
     def profile(self) -> Profile:
         """What its enrolment says."""
         fit = self.fitting
-        role = "admin" if self.number == 0 else "member"
+        role = "admin" if self.number == 0 else fit.role
         return Profile(fit.name, role, fit.site, fit.steadiness, fit.given_bytes)
 
     @property

@@ -13,13 +13,15 @@ from itertools import count
 from typing import Any, Final
 from unittest.mock import patch
 
-from p2pstore.ids import Dot
+from p2pstore.ids import Dot, EncodingId
+from p2pstore.ledger import drafting as drafting_module
 from p2pstore.ledger import ledger as ledger_module
 from p2pstore.ledger import store as store_module
 from p2pstore.ledger.ledger import Ledger
 from p2pstore.ledger.store import Store
 from p2pstore.ledger.tree_index import TreeIndex
 from p2pstore.metadata import operations
+from p2pstore.metadata.collection import CondemnedList
 from p2pstore.metadata.vector import Vector, writer_of
 from p2pstore.packing import pack
 from p2pstore.placement.promise import Promise, StripeHealth
@@ -29,6 +31,7 @@ from p2pstore.services.membership import Membership
 from p2pstore.services.metadata_sync import MetadataSync
 from p2pstore.services.placer import Placer
 from p2pstore.services.placing import PlacedStripe
+from p2pstore.services.quarantine import Quarantine
 from p2pstore.services.shards import PUT, ShardServer
 from simulations.disk import SimulatedDisk, SimulatedFile
 from simulations.disk_sqlite import SimulatedDatabase
@@ -228,6 +231,37 @@ def shared_nonce() -> AbstractContextManager[None]:
     return _patched((store_module, "seal_operation", lazy))
 
 
+def signs_unseen() -> AbstractContextManager[None]:
+    """Members sign condemned lists, and write them, without a look at what their own trees refer to."""
+
+    def careless(_self: Store, _search: Any, encodings: Any) -> list[EncodingId]:
+        return list(encodings)
+
+    return _patched((Store, "unreferenced", careless))
+
+
+def one_signature_suffices() -> AbstractContextManager[None]:
+    """A holder purges what anybody has signed away."""
+    return _patched((CondemnedList, "condemned_by", CondemnedList.unspared_by))
+
+
+def lists_are_final() -> AbstractContextManager[None]:
+    """Who stores again what was condemned takes it off no list, neither at its holders nor in the log."""
+
+    async def deaf(_self: Quarantine, _encoding: Any, _lists: Any) -> None:
+        return
+
+    return _patched((Quarantine, "taken_again", deaf), (drafting_module, "sparing", lambda *_: []),
+                    (Store, "consent", _consents_once(Store.consent)))
+
+
+def _consents_once(honest: Callable[..., Any]) -> Callable[..., Any]:
+    def once(self: Store, search: Any, wanted: Any, running: Any, *, signed: bool) -> Any:
+        return None if signed else honest(self, search, wanted, running, signed=signed)
+
+    return once
+
+
 def set_iterated() -> AbstractContextManager[None]:
     """Who else belongs to the household is said in the order of a set."""
     honest = Membership.others
@@ -246,6 +280,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "superseded-kept": Mutant(superseded_kept, (), frozenset({"causality"}), 1),
     "rows-lost": Mutant(rows_lost_with_the_vector_kept, (), frozenset({"causality"}), 1),
     "shared-nonce": Mutant(shared_nonce, (), frozenset({"nonces"}), 1),
+    "signs-unseen": Mutant(signs_unseen, (), frozenset({"collection"}), 1),
     "drop-alone": Mutant(drop_alone, _ALONE, frozenset({"acknowledged", "durability"})),
 }
 """By name. `set_iterated` is for the determinism check alone: it breaks no promise."""

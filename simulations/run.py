@@ -12,7 +12,7 @@ import trio
 from p2pstore.placement.levels import Level
 from p2pstore.placement.promise import household_promise
 from simulations.faults import Faults
-from simulations.invariants import capacity, causality, convergence, durability, monotone, sound
+from simulations.invariants import capacity, causality, collection, convergence, durability, monotone, sound
 from simulations.machine import Machine
 from simulations.oracle import Violation
 from simulations.people import People
@@ -110,7 +110,7 @@ async def _run(plan: Plan, nursery: trio.Nursery, trace: Trace, result: Result) 
     world = World(plan.seed, nursery, trace=trace)
     people = People(world, plan.work)
     people.busy = False
-    world.habits.append(people.live_at)
+    world.habits += [people.live_at, collection.hurry, collection.watcher(world)]
     damage_max = world_promise(plan) if plan.damage_max < 0 else plan.damage_max
     faults = Faults(world, damage_max=damage_max)
     await world.found(plan.machines)

@@ -9,6 +9,7 @@ from typing import assert_never
 
 from p2pstore.errors import Misuse, PathFault
 from p2pstore.ids import ROOT_ENTRY, Dot, EntryId
+from p2pstore.ledger.collection import sparing
 from p2pstore.ledger.drafts import (
     AddVersion,
     Draft,
@@ -24,6 +25,7 @@ from p2pstore.ledger.drafts import (
     SetPromise,
     SetRetention,
     SetTag,
+    Spare,
 )
 from p2pstore.ledger.marks import live_snapshots, live_tag_dots
 from p2pstore.ledger.promises import live_promise
@@ -33,6 +35,7 @@ from p2pstore.ledger.tree_view import TreeView
 from p2pstore.ledger.writers import Writers
 from p2pstore.limits import SNAPSHOT_VECTOR_BYTES_MAX
 from p2pstore.metadata.adoption import Adoption
+from p2pstore.metadata.collection import Condemned, Intent
 from p2pstore.metadata.forked import Forked
 from p2pstore.metadata.marks import Snapshot, Tag
 from p2pstore.metadata.operations import Body, ManifestPage, StripeStatement
@@ -143,6 +146,13 @@ class Drafting:
                 if self._database.execute(known, values):
                     return Outcome(None, None)
                 return Outcome(None, self._append(draft, ()))
+            case Intent() | Condemned():
+                return Outcome(None, self._append(draft, ()))
+            case Spare(encodings):
+                dot = None
+                for consent in sparing(self._database, self._writers, encodings):
+                    dot = self._append(consent, ())
+                return Outcome(None, dot)
             case _:
                 assert_never(draft)
 

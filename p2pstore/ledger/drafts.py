@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from p2pstore.ids import Dot, EntryId
+from p2pstore.ids import Dot, EncodingId, EntryId
 from p2pstore.metadata.adoption import Adoption
+from p2pstore.metadata.collection import Condemned, Intent
 from p2pstore.metadata.folder_promise import FolderPromise
 from p2pstore.metadata.forked import Forked
 from p2pstore.metadata.operations import ManifestPage, StripeStatement
@@ -176,6 +177,17 @@ class SetPromise:
     promise: FolderPromise
 
 
+@dataclass(frozen=True, slots=True)
+class Spare:
+    """Stripes that something refers to again: they are taken off every condemned list that names them.
+
+    Attributes:
+        encodings: those that no list names cost a look-up each.
+    """
+
+    encodings: tuple[EncodingId, ...]
+
+
 Draft = (
     Put
     | MakeFolder
@@ -192,6 +204,9 @@ Draft = (
     | SetPromise
     | ManifestPage
     | StripeStatement
+    | Intent
+    | Condemned
+    | Spare
 )
 """Manifest pages and stripe statements that the ledger has already are not written again."""
 

@@ -206,12 +206,14 @@ def stripes_for(database: Database, chunks: Iterable[ChunkId]) -> dict[ChunkId, 
 
 
 def stripes_of(database: Database, encodings: Iterable[EncodingId]) -> dict[EncodingId, list[StripeStatement]]:
-    """The same by stripe."""
+    """The same by stripe; nothing for one that is treated as absent."""
     return {
         encoding: [
             _statement(row)
             for row in database.execute(
-                f"SELECT DISTINCT {_STRIPE_COLUMNS} FROM stripes WHERE encoding = ? ORDER BY {_STRIPE_COLUMNS}",
+                f"SELECT DISTINCT {_STRIPE_COLUMNS} FROM stripes WHERE encoding = ?"
+                " AND NOT EXISTS (SELECT 1 FROM forsaken f WHERE f.encoding = stripes.encoding)"
+                f" ORDER BY {_STRIPE_COLUMNS}",
                 (encoding,),
             )
         ]
@@ -220,9 +222,11 @@ def stripes_of(database: Database, encodings: Iterable[EncodingId]) -> dict[Enco
 
 
 def stripes_after(database: Database, after: EncodingId | None, limit: int) -> list[StripeStatement]:
-    """Up to about `limit` statements, sorted by encoding, never parting one stripe's; from behind `after` on."""
+    """Up to about `limit` statements, sorted by encoding, never parting one stripe; from behind `after` on. Those that
+    are treated as absent are left out."""
     rows = database.execute(
-        "SELECT DISTINCT encoding FROM stripes WHERE encoding > ? ORDER BY encoding LIMIT ?",
+        "SELECT DISTINCT encoding FROM stripes WHERE encoding > ?"
+        " AND NOT EXISTS (SELECT 1 FROM forsaken f WHERE f.encoding = stripes.encoding) ORDER BY encoding LIMIT ?",
         (after or b"", limit),
     )
     by_encoding = stripes_of(database, [EncodingId(row[0]) for row in rows])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar, cast
 
@@ -11,8 +11,8 @@ import trio
 from blake3 import blake3
 
 from p2pstore.errors import Forged, Malformed, P2PStoreError, PathFault, Unavailable
-from p2pstore.ids import EntryId, PeerId, StoreId, short
-from p2pstore.ledger import holdings
+from p2pstore.ids import Dot, EncodingId, EntryId, PeerId, StoreId, short
+from p2pstore.ledger import collection, holdings
 from p2pstore.ledger.changes import Change, Subscription
 from p2pstore.ledger.drafts import Committed, Draft, Path, Remove, RemoveEntry
 from p2pstore.ledger.holdings import Holding
@@ -20,6 +20,7 @@ from p2pstore.ledger.life import Life, write_life
 from p2pstore.ledger.mending import OPERATIONS_PAGE, Found, Place
 from p2pstore.ledger.opening import open_or_set_aside, take_up_life
 from p2pstore.ledger.questions import LIST_PAGE, Questions
+from p2pstore.ledger.reference_search import Incomplete, Search
 from p2pstore.ledger.retention import Position, Swept
 from p2pstore.ledger.row_check import RowDamaged
 from p2pstore.ledger.store import Applied, CurrentKeys, KeysOf, Result, Store
@@ -32,6 +33,7 @@ from p2pstore.limits import (
     STATEMENTS_MAX,
 )
 from p2pstore.metadata.adoption import Adoption
+from p2pstore.metadata.collection import CondemnedList
 from p2pstore.metadata.commits import Commit, Signer, Verify, check_commit, decode_commit
 from p2pstore.metadata.forked import Forked
 from p2pstore.metadata.tree import PeerName
@@ -509,6 +511,33 @@ class Ledger(Questions):
         """A peer of the same vector has another fingerprint: count it."""
         wall_ms = int(self._clock.wall_s() * 1000)
         await self._submit(lambda: self._store.mending.count("differences", 1, wall_ms), 1, lambda _: Change())
+
+    # --- garbage collection ---------------------------------------------------------------------------------------
+
+    async def consent(
+        self, search: Search, wanted: CondemnedList, running: Collection[EncodingId], *, signed: bool
+    ) -> Dot | None:
+        """Sign a condemned list; see Store.consent. Durable on return. Raises Incomplete: we cannot tell."""
+        answer = await self._submit(
+            lambda: self._store.consent(search, wanted, running, signed=signed),
+            len(wanted.condemned.encodings),
+            lambda answer: Change(own=isinstance(answer, Dot)),
+        )
+        if isinstance(answer, Incomplete):
+            raise answer
+        return answer
+
+    async def forsake(self, encodings: Sequence[EncodingId]) -> None:
+        """Treat stripes as absent that everybody has signed away."""
+        await self._submit(
+            lambda: collection.forsake(self._store.database, encodings), len(encodings), lambda _: Change()
+        )
+
+    async def close_list(self, name: Dot) -> None:
+        """This machine has nothing more to do with a condemned list."""
+        await self._submit(
+            lambda: collection.close_list(self._store.database, self._store.writers, name), 1, lambda _: Change()
+        )
 
     # --- the log --------------------------------------------------------------------------------------------------
 

@@ -13,13 +13,14 @@ from typing import Any, Final, Protocol
 
 from p2pstore.errors import Forged, Malformed
 from p2pstore.ids import Dot, GenerationId
-from p2pstore.ledger import schema
+from p2pstore.ledger import collection, schema
 from p2pstore.ledger.frozen import Frozen
 from p2pstore.ledger.live_dots import LiveDots
 from p2pstore.ledger.row_check import CHECKED_COLUMNS, RowDamaged, checked_mode
 from p2pstore.ledger.tree_index import TreeIndex
 from p2pstore.ledger.writers import Writers, WriterState
 from p2pstore.metadata.adoption import Adoption
+from p2pstore.metadata.collection import Condemned, Consent, Intent
 from p2pstore.metadata.commits import Commit, decode_commit
 from p2pstore.metadata.fingerprint import DotRange
 from p2pstore.metadata.folder_promise import FolderPromise
@@ -350,6 +351,8 @@ class Mending:
                     "SELECT live, entry, word FROM folder_promises WHERE slot = ? AND sequence = ?", (slot, sequence)
                 )
                 return body.word is None or rows == [(not dead, body.entry, body.word)]
+            case Intent() | Condemned() | Consent():
+                return collection.stands(self._database, self._writers, slot, sequence, body)
 
     def _clear_row(self, body: Body, slot: int, sequence: int) -> None:
         """Take away what is not right, so that it can be written anew."""
@@ -370,6 +373,9 @@ class Mending:
                 table = "folder_promises"
             case Adoption():
                 table = "adoptions"
+            case Intent() | Condemned() | Consent():
+                collection.clear(self._database, slot, sequence, body)
+                return
             case _:
                 table = "snapshots"
         self._database.execute(

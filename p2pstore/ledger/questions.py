@@ -9,8 +9,8 @@ from typing import Any, Final, TypeVar
 import trio
 
 from p2pstore.errors import PathFault
-from p2pstore.ids import ROOT_ENTRY, ChunkId, EncodingId, EntryId, ManifestId, PeerId
-from p2pstore.ledger import holdings, marks, promises, references, retention
+from p2pstore.ids import ROOT_ENTRY, ChunkId, Dot, EncodingId, EntryId, ManifestId, PeerId
+from p2pstore.ledger import collection, holdings, marks, promises, reference_search, references, retention
 from p2pstore.ledger.branches import Head, Link, StatedFork
 from p2pstore.ledger.conflicts import Conflict, ConflictPage, Place
 from p2pstore.ledger.drafts import Path
@@ -20,11 +20,13 @@ from p2pstore.ledger.holdings import Holder, StorePosition
 from p2pstore.ledger.log import Chain, LogEntry
 from p2pstore.ledger.marks import MadeSnapshot
 from p2pstore.ledger.mending import Health
+from p2pstore.ledger.reference_search import DedupeKeyOf, Search
 from p2pstore.ledger.retention import HistorySize
 from p2pstore.ledger.search import Hits, Query
 from p2pstore.ledger.store import Fork, Store
 from p2pstore.ledger.tree_view import Listing, Past
 from p2pstore.metadata.clock import hlc_at, hlc_at_end_of
+from p2pstore.metadata.collection import CondemnedList, OpenIntent
 from p2pstore.metadata.fingerprint import Block, DotRange
 from p2pstore.metadata.operations import StripeStatement
 from p2pstore.metadata.retention import Retention
@@ -433,6 +435,58 @@ class Questions:
         """(shards, payload bytes) that `peer` says to hold."""
         known = await self.store_positions(peer)
         return sum(position.shards for position in known), sum(position.bytes for position in known)
+
+    # --- garbage collection -------------------------------------------------------------------------------------------
+
+    async def begin_search(self, salt: bytes, dedupe_key_of: DedupeKeyOf) -> Search:
+        """Begin to look for all that the durable state here refers to. Raises Incomplete: it cannot be told."""
+        return await self._read(self._store.begin_search, salt, dedupe_key_of)
+
+    async def search_on(self, search: Search, after: ManifestId | None) -> ManifestId | None:
+        """The next contents; where to go on, None at the end. Raises Incomplete."""
+        return await self._read(reference_search.add_contents, self._store.database, search, after)
+
+    async def end_search(self, search: Search) -> None:
+        """It is needed no more."""
+        await self._read(self._store.end_search, search)
+
+    async def unreferenced(self, search: Search, encodings: Sequence[EncodingId]) -> list[EncodingId]:
+        """Those that nothing refers to, by a search that has come to its end. Raises Incomplete."""
+        return await self._read(self._store.unreferenced, search, encodings)
+
+    async def unstated(self, encodings: Sequence[EncodingId]) -> list[EncodingId]:
+        """Those that no statement names."""
+        return await self._read(reference_search.unstated, self._store.database, encodings)
+
+    async def known_encodings(self, after: EncodingId | None, limit: int) -> list[EncodingId]:
+        """Stripes of which somebody says to hold a shard, a page at a time."""
+        return await self._read(reference_search.known_encodings, self._store.database, after, limit)
+
+    async def bytes_held(self, encodings: Sequence[EncodingId]) -> int:
+        """Payload bytes that all machines say to hold of some stripes."""
+        return await self._read(reference_search.held_bytes, self._store.database, encodings)
+
+    async def open_lists(self) -> list[CondemnedList]:
+        """Condemned lists that this machine is not done with."""
+        return await self._read(collection.open_lists, self._store.database, self._store.writers)
+
+    async def open_intents(self) -> list[OpenIntent]:
+        """Uploads that were begun somewhere and have not ended, the oldest first."""
+        return await self._read(collection.open_intents, self._store.database, self._store.writers)
+
+    async def lists_naming(self, encodings: Sequence[EncodingId]) -> dict[EncodingId, list[Dot]]:
+        """Every list that ever named one of some stripes."""
+        return await self._read(collection.lists_naming, self._store.database, self._store.writers, encodings)
+
+    async def announced(self, encoding: EncodingId) -> list[Holder]:
+        """Who says to hold shards of a stripe, by index; nobody if it is treated as absent."""
+
+        def work() -> list[Holder]:
+            if collection.forsaken(self._store.database, [encoding]):
+                return []
+            return holdings.holders(self._store.database, [encoding])[encoding]
+
+        return await self._read(work)
 
     # --- roster statements and settings -------------------------------------------------------------------------------
 

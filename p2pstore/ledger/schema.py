@@ -124,14 +124,31 @@ _TABLES_7: Final = (
     "CREATE INDEX folder_promises_by_entry ON folder_promises(entry) WHERE live = 1",
 )
 
-_MIGRATIONS: Final = (_TABLES_1, _TABLES_2, _TABLES_3, _TABLES_4, _TABLES_5, _TABLES_6, _TABLES_7)
+_TABLES_8: Final = (
+    # Garbage collection: what was said of it.
+    """CREATE TABLE intents(slot INTEGER, id BLOB, hlc INTEGER NOT NULL, PRIMARY KEY(slot, id)) WITHOUT ROWID""",
+    """CREATE TABLE lists(slot INTEGER, sequence INTEGER, hlc INTEGER NOT NULL, hash BLOB NOT NULL,
+        PRIMARY KEY(slot, sequence)) WITHOUT ROWID""",
+    """CREATE TABLE listed(encoding BLOB, slot INTEGER, sequence INTEGER, number INTEGER NOT NULL,
+        PRIMARY KEY(encoding, slot, sequence)) WITHOUT ROWID""",
+    "CREATE INDEX listed_by_list ON listed(slot, sequence, number)",
+    """CREATE TABLE consents(slot INTEGER, sequence INTEGER, by_slot INTEGER, by_sequence INTEGER,
+        PRIMARY KEY(slot, sequence, by_slot, by_sequence)) WITHOUT ROWID""",
+    """CREATE TABLE spared(slot INTEGER, sequence INTEGER, number INTEGER, by_slot INTEGER,
+        PRIMARY KEY(slot, sequence, number, by_slot)) WITHOUT ROWID""",
+    # Ours alone: stripes that this machine treats as absent, and lists that it is done with.
+    "CREATE TABLE forsaken(encoding BLOB PRIMARY KEY) WITHOUT ROWID",
+    "CREATE TABLE closed_lists(slot INTEGER, sequence INTEGER, PRIMARY KEY(slot, sequence)) WITHOUT ROWID",
+)
+
+_MIGRATIONS: Final = (_TABLES_1, _TABLES_2, _TABLES_3, _TABLES_4, _TABLES_5, _TABLES_6, _TABLES_7, _TABLES_8)
 """Statements that lead from schema version N to N + 1. Numbers are for ever: never edited, only added to."""
 
 SCHEMA_VERSION: Final = len(_MIGRATIONS)
 
 _DERIVED: Final = (
     "versions", "entries", "misplaced", "foretold", "manifest_pages", "stripes", "unopened", "replaced", "tags",
-    "snapshots", "retentions", "frozen", "folder_promises",
+    "snapshots", "retentions", "frozen", "folder_promises", "intents", "lists", "listed", "consents", "spared",
 )  # fmt: skip
 """Tables that commits can be replayed into, beside `names`. So can `adoptions` and
 `forked`, but what counts hangs on them."""

@@ -6,13 +6,13 @@ A vector entry advances in the transaction that writes the rows it covers, never
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from p2pstore.errors import Forged, Malformed, Misuse, P2PStoreError, PeerFault
-from p2pstore.ids import Dot, EntryId, GenerationId, Incarnation, PeerId
-from p2pstore.ledger import schema
+from p2pstore.ids import Dot, EncodingId, EntryId, GenerationId, Incarnation, PeerId
+from p2pstore.ledger import collection, reference_search, schema
 from p2pstore.ledger.branches import Branches
 from p2pstore.ledger.conflicts import ConflictView
 from p2pstore.ledger.drafting import Drafting
@@ -23,9 +23,10 @@ from p2pstore.ledger.live_dots import LiveDots
 from p2pstore.ledger.log import LogView
 from p2pstore.ledger.mending import Mending
 from p2pstore.ledger.past_view import PastView
+from p2pstore.ledger.reference_search import Incomplete
 from p2pstore.ledger.retention import Position, Sweep, Swept
 from p2pstore.ledger.row_check import RowDamaged
-from p2pstore.ledger.search import Search
+from p2pstore.ledger.search import Search as NameSearch
 from p2pstore.ledger.tree_index import TreeIndex
 from p2pstore.ledger.tree_view import TreeView
 from p2pstore.ledger.waiting import Waiting
@@ -33,6 +34,7 @@ from p2pstore.ledger.writers import Writers, WriterState
 from p2pstore.limits import COMMIT_BYTES_MAX, COMMIT_OPERATIONS_MAX, FORK_COMMITS_MAX
 from p2pstore.metadata.adoption import Adoption
 from p2pstore.metadata.clock import observe, tick
+from p2pstore.metadata.collection import Condemned, CondemnedList, Consent, Intent
 from p2pstore.metadata.commits import Commit, Signer, builds_on, decode_commit, make_commit
 from p2pstore.metadata.folder_promise import FolderPromise
 from p2pstore.metadata.forked import Forked
@@ -52,7 +54,7 @@ from p2pstore.metadata.operations import (
 from p2pstore.metadata.retention import Retention
 from p2pstore.metadata.tree import PeerName
 from p2pstore.metadata.vector import Vector, Writer, writer_of
-from p2pstore.metadata.version import Version
+from p2pstore.metadata.version import ManifestRef, Version
 from p2pstore.seams.disk import Database
 
 T = TypeVar("T")
@@ -155,7 +157,7 @@ class Store:
         self.view = TreeView(database, self.writers, peer_name)
         self.past = HistoryView(database, self.writers, self.view)
         self.log = LogView(database, self.writers, self.view, self.past)
-        self.search = Search(database, self.view, self.past)
+        self.search = NameSearch(database, self.view, self.past)
         self.conflicts = ConflictView(database, self.view, self.past)
         self.index = TreeIndex(database, self.writers)
         self.branches = Branches(database, self.writers)
@@ -173,6 +175,8 @@ class Store:
         self.waiting = Waiting()
         self.unreadable_operations = 0
         """Operations that opened to rubbish or did not open: counted, carried, shown nowhere."""
+        self.searches: list[reference_search.Search] = []
+        """Searches for references: each is told of what comes while it is under way."""
         self._peer_name = peer_name
         self._signer = signer
         self._keys_of = keys_of
@@ -501,10 +505,12 @@ class Store:
         ):
             if isinstance(body, Version):
                 self.frozen.keep(slot, sequence, hlc, body)
+                self._tell_searches(body)
             return
         match body:
             case Version():
                 self.index.add(slot, sequence, hlc, body, superseded)
+                self._tell_searches(body)
             case Tag() | Snapshot() | Retention() | FolderPromise():
                 self.index.mark(slot, sequence, hlc, body, superseded)
             case Forked():
@@ -532,6 +538,13 @@ class Store:
                         body.promise,
                     ),
                 )
+            case Intent() | Condemned() | Consent():
+                collection.write(self.database, self.writers, slot, sequence, hlc, body)
+
+    def _tell_searches(self, version: Version) -> None:
+        if isinstance(version.content, ManifestRef):
+            for search in self.searches:
+                search.watch.append(version.content)
 
     def open_more(self, limit: int) -> int:
         """Open up to `limit` commits whose keys have come meanwhile; how many. A job for `perform`."""
@@ -620,6 +633,55 @@ class Store:
         """Drop history beyond the quota; a job for `perform`."""
         self.index.write_names()
         return Sweep(self.database, self.writers, now_ms).over_quota(limit)
+
+    # --- garbage collection ---------------------------------------------------------------------------------------
+
+    def begin_search(self, salt: bytes, dedupe_key_of: reference_search.DedupeKeyOf) -> reference_search.Search:
+        """Begin a search for references; it is told of everything that comes until `end_search`. Raises Incomplete."""
+        search = reference_search.Search(reference_search.begin(self.database, salt), dedupe_key_of)
+        self.searches.append(search)
+        return search
+
+    def end_search(self, search: reference_search.Search) -> None:
+        """Tell it nothing more."""
+        if search in self.searches:
+            self.searches.remove(search)
+
+    def unreferenced(self, search: reference_search.Search, encodings: Sequence[EncodingId]) -> list[EncodingId]:
+        """Those that nothing refers to, by a search that is complete but for what came meanwhile. Raises Incomplete."""
+        search.fold(self.database)
+        return reference_search.unreferenced(self.database, search.found, encodings)
+
+    def consent(
+        self, search: reference_search.Search, wanted: CondemnedList, running: Collection[EncodingId], *, signed: bool
+    ) -> Dot | Incomplete | None:
+        """Sign a list, sparing what something refers to or what is `running`; a job for `perform`, in which nothing can
+        come between the look and the signature.
+
+        Args:
+            search: complete but for what came meanwhile.
+            wanted: the list.
+            running: stripes of our own uploads under way; may change in another thread, only ever to hold more.
+            signed: we have signed it before; only say what must be spared on top.
+
+        Returns:
+            Our operation; None if there was nothing to say; why we cannot tell.
+        """
+        try:
+            free = set(self.unreferenced(search, wanted.condemned.encodings))
+        except Incomplete as error:
+            return error
+        free = {each for each in free if each not in running}  # one look-up each: the other thread may add meanwhile
+        ours = wanted.spared.get(self._signer.peer_id, frozenset())
+        spared = {number for number, each in enumerate(wanted.condemned.encodings) if each not in free}
+        if signed and spared <= ours:
+            return None
+        dot = self._append(Consent(wanted.name, wanted.condemned.hash, tuple(sorted(spared | ours))), ())
+        kept = frozenset().union(spared, *wanted.spared.values())
+        collection.forsake(
+            self.database, [each for number, each in enumerate(wanted.condemned.encodings) if number not in kept]
+        )
+        return dot
 
     # --- reading --------------------------------------------------------------------------------------------------
 

@@ -40,6 +40,16 @@ from p2pstore.limits import (
     SHARD_LENGTH_STEP,
 )
 from p2pstore.metadata.adoption import Adoption, adoption_fields, adoption_from_fields
+from p2pstore.metadata.collection import (
+    CollectionBody,
+    Condemned,
+    Consent,
+    Intent,
+    collection_fields,
+    condemned_from_fields,
+    consent_from_fields,
+    intent_from_fields,
+)
 from p2pstore.metadata.folder_promise import FolderPromise, folder_promise_fields, folder_promise_from_fields
 from p2pstore.metadata.forked import Forked, forked_fields, forked_from_fields
 from p2pstore.metadata.marks import Mark, Snapshot, Tag, mark_fields, snapshot_from_fields, tag_from_fields
@@ -115,7 +125,7 @@ class StripeStatement:
 SealedBody = Version | ManifestPage | Mark | Retention | Adoption | FolderPromise
 """What is sealed: for members only."""
 
-ClearBody = StripeStatement | Forked
+ClearBody = StripeStatement | Forked | CollectionBody
 """What everybody reads, blind peers too."""
 
 Body = SealedBody | ClearBody
@@ -127,6 +137,9 @@ class OperationKind(IntEnum):
     SEALED = 1
     STRIPE = 2
     FORKED = 3
+    INTENT = 4
+    CONDEMNED = 5
+    CONSENT = 6
 
 
 class BodyKind(IntEnum):
@@ -250,11 +263,20 @@ def encode_stripe(statement: StripeStatement) -> bytes:
     )
 
 
+_CLEAR_KINDS: Final = {
+    Intent: OperationKind.INTENT,
+    Condemned: OperationKind.CONDEMNED,
+    Consent: OperationKind.CONSENT,
+}
+
+
 def encode_clear(body: ClearBody) -> bytes:
-    """The encoding of an operation that is not sealed."""
+    """The encoding of an operation that everybody reads; the commit's signature covers it."""
     if isinstance(body, StripeStatement):
         return encode_stripe(body)
-    return pack([int(OperationKind.FORKED), *forked_fields(body)])
+    if isinstance(body, Forked):
+        return pack([int(OperationKind.FORKED), *forked_fields(body)])
+    return pack([int(_CLEAR_KINDS[type(body)]), *collection_fields(body)])
 
 
 def decode_operation(data: Buffer, writer: Writer) -> SealedOperation | ClearBody | None:
@@ -283,6 +305,12 @@ def decode_operation(data: Buffer, writer: Writer) -> SealedOperation | ClearBod
             )
         case OperationKind.FORKED:
             operation = forked_from_fields(fields)
+        case OperationKind.INTENT:
+            operation = intent_from_fields(fields)
+        case OperationKind.CONDEMNED:
+            operation = condemned_from_fields(fields)
+        case OperationKind.CONSENT:
+            operation = consent_from_fields(fields)
         case _:
             return None
     fields.end()

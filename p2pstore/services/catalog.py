@@ -91,9 +91,10 @@ class Catalog:
         return (await self.holders_of([encoding]))[encoding]
 
     async def announced(self, encoding: EncodingId) -> Mapping[PeerId, Sequence[int]]:
-        """What inventories say, this machine's own among them; one question, for those who ask the holders anyway."""
+        """What inventories say, this machine's own among them; one question, for those who ask the holders anyway. Of a
+        stripe that was signed away, nothing: it is placed as if it were new."""
         found: dict[PeerId, list[int]] = {}
-        for holder in (await self._ledger.holders_of([encoding]))[encoding]:
+        for holder in await self._ledger.announced(encoding):
             found.setdefault(holder.peer, []).append(holder.index)
         return found
 

@@ -18,7 +18,7 @@ import trio
 
 from p2pstore.errors import Misuse, P2PStoreError
 from p2pstore.ids import Dot, EncodingId, GenerationId
-from p2pstore.ledger.drafts import Committed, Draft, MakeFolder, Path, Put
+from p2pstore.ledger.drafts import Committed, Draft, MakeFolder, Path, Put, Spare
 from p2pstore.limits import INLINE_BYTES_MAX
 from p2pstore.metadata.operations import ManifestPage, StripeStatement
 from p2pstore.metadata.version import Inline, Kind, LinkTarget, ManifestRef
@@ -29,6 +29,7 @@ from p2pstore.seams.local_files import LocalEntry, LocalFiles, OpenSource, Unrea
 from p2pstore.seams.workers import Workers
 from p2pstore.services.transfers import Failed, Transfer
 from p2pstore.services.upload import ByteSource, ChangedWhileRead, LiveSource, StoredContent, Uploader
+from p2pstore.services.uploads import Uploads
 
 BATCH_ENTRIES: Final = 256
 """Entries walked, read and committed in one go: a worker hop and a group commit are shared by so many."""
@@ -107,7 +108,9 @@ class Importer:
         uploader: Uploader,
         promise: Callable[[Path], Awaitable[Promise]],
         owe: Callable[[Sequence[EncodingId]], Awaitable[None]],
+        uploads: Uploads,
     ) -> None:
+        self._uploads = uploads
         self._files = files
         self._workers = workers
         self._ledger = ledger
@@ -289,10 +292,14 @@ class Importer:
             return committed.outcomes[-1].dot
         promise = await self._promise(path[:-1])
         outcome.promise |= promise
-        content = await self._uploader.store(begun, promise, transfer, here=level is Level.HERE)
-        drafts, reference = content_drafts(content, promise)
-        put = Put(path, Kind.FILE, reference, content.size, mtime_ns, mode, expected=expected)
-        committed = await self._ledger.commit([*drafts, put])
+        async with self._uploads.begin() as upload:
+            content = await self._uploader.store(
+                begun, promise, transfer, here=level is Level.HERE, note=upload.note
+            )
+            drafts, reference = content_drafts(content, promise)
+            spare = Spare(tuple(sorted({chunk.stripe.encoding for chunk in content.chunks})))
+            put = Put(path, Kind.FILE, reference, content.size, mtime_ns, mode, expected=expected)
+            committed = await self._ledger.commit([*drafts, spare, put])
         outcome.committed(committed)
         owed = sorted({chunk.stripe.encoding for chunk in content.chunks if not chunk.stripe.safe})
         if owed:

@@ -6,16 +6,17 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import trio
 
 from p2pstore.errors import Forged, Malformed, P2PStoreError, Refused
-from p2pstore.ids import EncodingId, NetworkId, PeerId, ShardId, StoreId, encoding_id
-from p2pstore.limits import CODE_LENGTH_MAX, SHARDS_PER_REQUEST_MAX
-from p2pstore.packing import Buffer
+from p2pstore.ids import Dot, EncodingId, NetworkId, PeerId, ShardId, StoreId, encoding_id, incarnation, peer_id
+from p2pstore.limits import CODE_LENGTH_MAX, LISTS_NAMING_MAX, SHARDS_PER_REQUEST_MAX
+from p2pstore.metadata.vector import SEQUENCE_MAX
+from p2pstore.packing import Buffer, Fields
 from p2pstore.pipeline.shard import ShardHeader, parse_header
 from p2pstore.placement.receipt import Receipt, read_receipt, sign_receipt
 from p2pstore.protocols.wire import UNKNOWN_KIND, refusal
@@ -50,6 +51,21 @@ class FetchedShard:
     payload: Buffer
 
 
+ListsNaming = Callable[[Sequence[EncodingId]], Awaitable[Mapping[EncodingId, Sequence[Dot]]]]
+"""The condemned lists that name some stripes; those that none names are left out."""
+
+TakenAgain = Callable[[EncodingId, Sequence[Dot]], Awaitable[None]]
+"""Somebody needs a stripe in spite of these lists; durable on return."""
+
+
+async def _no_lists(_encodings: Sequence[EncodingId]) -> Mapping[EncodingId, Sequence[Dot]]:
+    return {}
+
+
+async def _nothing_condemned(_encoding: EncodingId, _lists: Sequence[Dot]) -> None:
+    return
+
+
 def transfer_timeout_s(size: int) -> float:
     """How long a request with `size` bytes of payload, there or back, may take."""
     return REPLY_TIMEOUT_S + size / SLOWEST_BYTES_PER_S
@@ -59,9 +75,17 @@ class ShardServer:
     """Answers peers' requests about this machine's shards."""
 
     def __init__(
-        self, *, me: PeerId, network_id: NetworkId, store: ShardStore, sign: Callable[[bytes], bytes], clock: Clock,
+        self,
+        *,
+        me: PeerId,
+        network_id: NetworkId,
+        store: ShardStore,
+        sign: Callable[[bytes], bytes],
+        clock: Clock,
         leaves: Callable[[], bool] = lambda: False,
+        taken_again: TakenAgain = _nothing_condemned,
     ) -> None:
+        self._taken_again = taken_again
         self._me = me
         self._network_id = network_id
         self._store = store
@@ -106,6 +130,7 @@ class ShardServer:
         if sum(header.shard_length for header, _ in headers) != len(message.payload):
             raise Malformed("shard.put: payloads of another length than the headers say")
         repair = message.args.get("repair") is True
+        despite = _despite_of(message)
         payload = memoryview(message.payload)
         refused: dict[int, str] = {}
         stores: set[StoreId] = set()
@@ -114,6 +139,7 @@ class ShardServer:
             header, raw = headers[number]
             piece = payload[start : start + header.shard_length]
             try:
+                await self._taken_again(header.shard_id.encoding, despite.get(header.shard_id.encoding, ()))
                 stores.add((await self._store_one(header, raw, piece, for_repair=repair)).store)
             except P2PStoreError as error:
                 refused[number] = refusal(0, error).code
@@ -143,14 +169,22 @@ class ShardServer:
         return stored
 
     async def store_here(
-        self, header: ShardHeader, header_bytes: bytes, payload: Buffer, *, for_repair: bool = False
+        self,
+        header: ShardHeader,
+        header_bytes: bytes,
+        payload: Buffer,
+        *,
+        for_repair: bool = False,
+        despite: Sequence[Dot] = (),
     ) -> None:
         """Store one shard of this machine's own uploads; it survives a power cut once this returns."""
+        await self._taken_again(header.shard_id.encoding, despite)
         await self._store_one(header, header_bytes, payload, for_repair=for_repair)
 
     async def _confirm(self, message: Message) -> Message:
         shard = _shard_of(message)
         wanted = message.args.get("hash")
+        await self._taken_again(shard.encoding, _despite_of(message).get(shard.encoding, ()))
         stored = await self._store.get(shard)
         header = parse_header(stored.header)
         if header.payload_hash != wanted:
@@ -174,7 +208,9 @@ class ShardClient:
         server: ShardServer | None,
         public_of: Callable[[PeerId], bytes | None],
         verify: Callable[[bytes, bytes, bytes], None],
+        lists_naming: ListsNaming = _no_lists,
     ) -> None:
+        self._lists_naming = lists_naming
         self._me = me
         self._network_id = network_id
         self._network = network
@@ -206,7 +242,9 @@ class ShardClient:
         if holder == self._me:
             if self._server is None:
                 raise Refused("not-found", "this machine holds no shards")
-            await self._server.store_here(header, header_bytes, payload, for_repair=for_repair)
+            encoding = header.shard_id.encoding
+            despite = (await self._lists_naming([encoding])).get(encoding, ())
+            await self._server.store_here(header, header_bytes, payload, for_repair=for_repair, despite=despite)
             return
         parcel = Parcel(header, header_bytes, payload, for_repair)
         if self._outbox.runs:
@@ -229,6 +267,7 @@ class ShardClient:
         args: dict[str, object] = {"headers": [parcel.header_bytes for parcel in batch]}
         if repair:
             args["repair"] = True
+        args |= await self._despite([parcel.header.shard_id.encoding for parcel in batch])
         reply = await self._ask(
             holder, Message(PUT, args, payload), plane=Plane.BULK, timeout_s=transfer_timeout_s(len(payload))
         )
@@ -245,9 +284,17 @@ class ShardClient:
         for parcel, code in zip(batch, codes, strict=True):
             parcel.settle(Refused(code[:32]) if code else None)
 
+    async def _despite(self, encodings: Sequence[EncodingId]) -> dict[str, object]:
+        """The argument that tells a holder which condemned lists these stripes are needed in spite of, if any."""
+        named = await self._lists_naming(sorted(set(encodings)))
+        if not named:
+            return {}
+        return {"despite": [[encoding, [list(name) for name in named[encoding]]] for encoding in sorted(named)]}
+
     async def confirm(self, holder: PeerId, shard: ShardId, payload_hash: bytes) -> None:
         """Ask a holder whether it still has exactly this shard, read from its disk. Raises like `put`."""
-        args = {"encoding": shard.encoding, "index": shard.index, "hash": payload_hash}
+        args: dict[str, object] = {"encoding": shard.encoding, "index": shard.index, "hash": payload_hash}
+        args |= await self._despite([shard.encoding])
         reply = await self._ask(
             holder, Message(CONFIRM, args), plane=Plane.CONTROL, timeout_s=REPLY_TIMEOUT_S
         )
@@ -300,6 +347,24 @@ def _headers_of(message: Message) -> list[tuple[ShardHeader, bytes]]:
     if any(type(each) is not bytes for each in raw):
         raise Malformed("shard.put: a header that is none")
     return [(parse_header(each), each) for each in raw]
+
+
+def _despite_of(message: Message) -> dict[EncodingId, list[Dot]]:
+    """Which condemned lists the sender knows to name the stripes of its request. Raises Malformed."""
+    raw = message.args.get("despite", [])
+    if not isinstance(raw, list) or len(raw) > SHARDS_PER_REQUEST_MAX:
+        raise Malformed(f"{message.kind}: despite what?")
+    found: dict[EncodingId, list[Dot]] = {}
+    for value in raw:
+        row = Fields(value, "despite")
+        encoding = encoding_id(row.raw(32))
+        names = found.setdefault(encoding, [])
+        for each in row.array(most=LISTS_NAMING_MAX):
+            fields = Fields(each, "list")
+            names.append(Dot(peer_id(fields.raw(32)), incarnation(fields.raw(8)), fields.integer(1, SEQUENCE_MAX)))
+            fields.end()
+        row.end()
+    return found
 
 
 def _encoding_of(message: Message) -> EncodingId:

@@ -14,7 +14,7 @@ from typing import Final, Protocol, runtime_checkable
 import trio
 
 from p2pstore.errors import Misuse, NoSpace, P2PStoreError
-from p2pstore.ids import ChunkId, GenerationId
+from p2pstore.ids import ChunkId, EncodingId, GenerationId
 from p2pstore.limits import KIB, MIB
 from p2pstore.pipeline.arena import Arena, Arenas
 from p2pstore.pipeline.chunking import cut_lengths
@@ -183,7 +183,13 @@ class Uploader:
         self._arenas = Arenas(ARENAS_KEPT, kept_bytes_max=ARENA_BYTES_KEPT)
 
     async def store(
-        self, source: ByteSource, promise: Promise, watcher: Watcher, *, here: bool = False
+        self,
+        source: ByteSource,
+        promise: Promise,
+        watcher: Watcher,
+        *,
+        here: bool = False,
+        note: Callable[[EncodingId], None] = lambda _: None,
     ) -> StoredContent:
         """Store all that `source` gives.
 
@@ -192,6 +198,7 @@ class Uploader:
             promise: what each stripe must survive.
             watcher: is told of progress.
             here: only make it durable on this machine; the placer spreads it later.
+            note: told of each stripe before anything is asked or done about it.
 
         Raises:
             ChangedWhileRead: what was placed stays placed (and is found again by a retry), nothing refers to it.
@@ -204,7 +211,7 @@ class Uploader:
 
         async def one(number: int, block: _Block, plain: memoryview) -> None:
             try:
-                stored[number] = await self._store_chunk(block, plain, keys, promise, watcher, here=here)
+                stored[number] = await self._store_chunk(block, plain, keys, promise, watcher, here=here, note=note)
             except (P2PStoreError, OSError) as error:
                 failures.append(error)
                 nursery.cancel_scope.cancel()
@@ -247,6 +254,7 @@ class Uploader:
         watcher: Watcher,
         *,
         here: bool,
+        note: Callable[[EncodingId], None],
     ) -> StoredChunk:
         """Encode and place one chunk, for which the budget was taken; its block is let go once it is coded."""
         length, cost = len(plain), _cost(plain)
@@ -255,6 +263,7 @@ class Uploader:
             encoded = await self._encode(plain, keys, promise, arena)
             block.done()
             watcher.read(length)
+            note(encoded.encoding)
             placed = await self._place(encoded, promise, here=here)
         finally:
             # Whoever still sends from it has been given up: what it sends will not have the hash that it names.

@@ -279,6 +279,8 @@ async def rows_of(disk: SimulatedDisk, *, undo: bool = False) -> dict[str, list[
                 database.execute(f"DROP INDEX {index}")
             for table in ("retentions", "cuts", "adoptions", "frozen", "forked", "folder_promises"):
                 database.execute(f"DROP TABLE {table}")
+            for table in ("intents", "lists", "listed", "consents", "spared", "forsaken", "closed_lists"):
+                database.execute(f"DROP TABLE {table}")
             database.execute("ALTER TABLE versions DROP COLUMN ended")
             database.execute("ALTER TABLE commits DROP COLUMN hlc")
             database.execute("ALTER TABLE versions DROP COLUMN row_check")
