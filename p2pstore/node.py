@@ -158,7 +158,11 @@ class Node:
             admits=lambda identity: membership.is_member(PeerId(identity)),
         )
         self.liveness = Liveness(
-            network=self.network, clock=seams.clock, others=membership.others, own_condition=self.own_condition
+            me=me,
+            network=self.network,
+            clock=seams.clock,
+            others=membership.others,
+            own_condition=self.own_condition,
         )
         self.metadata_sync = MetadataSync(
             me=me,

@@ -306,6 +306,7 @@ async def _export(
     """Write the whole tree; what cannot be read is listed in `transfer`."""
     files = RealFiles()
     liveness = Liveness(
+        me=membership.me,
         network=network,
         clock=clock,
         others=lambda: list(survivors.answering),
