@@ -61,7 +61,7 @@ class AdoptionOperations:
         return {"name": self._node.membership.name_of(peer), "peer_id": peer.hex(), "adopted": adopted}
 
     def _machine_called(self, name: str) -> PeerId:
-        """A removed machine, or a member of which copies have written."""
+        """A machine that is or was a member; only of removed ones anything is frozen."""
         roster = self._node.membership.roster
         for removed in roster.removed():
             if name.casefold() == removed.name.casefold() or name == removed.peer_id.hex():

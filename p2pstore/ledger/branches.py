@@ -109,9 +109,9 @@ class Branches:
         first = self.first_of_branch(writer)
         return first is None or first in self._settled
 
-    def unsettled(self, author: PeerId) -> list[Writer]:
-        """Lives of one machine that have forked and of which a branch is here that nobody has written anew."""
-        return [writer for writer in sorted(self._upto) if writer.author == author and not self.is_settled(writer)]
+    def unsettled(self) -> list[Writer]:
+        """Writers that have forked and of whom a branch is here that nobody has written anew."""
+        return [writer for writer in sorted(self._upto) if not self.is_settled(writer)]
 
     def stated(self) -> list[StatedFork]:
         """Every writer that has forked, the one stated last first."""

@@ -73,17 +73,16 @@ class Frozen:
 
     def limit(self, writer: Writer) -> int | None:
         """Up to which sequence the operations of `writer` count; None for all."""
-        forked = self._branches.limit(writer)
+        forked, reach = self._branches.limit(writer), self.reach(writer)
+        return min(forked, reach) if forked is not None and reach is not None else forked if reach is None else reach
+
+    def reach(self, writer: Writer) -> int | None:
+        """The same by removals and adoptions alone."""
         cut = self._cuts.get(writer.author)
         if cut is None:
-            return forked
+            return None
         adopted = self._adopted.get(writer.author)
-        reach = max(cut[writer], 0 if adopted is None else adopted[writer])
-        return reach if forked is None else min(reach, forked)
-
-    def is_cut(self, author: PeerId) -> bool:
-        """Whether a removal holds back what a machine wrote."""
-        return author in self._cuts
+        return max(cut[writer], 0 if adopted is None else adopted[writer])
 
     def limits(self) -> dict[Writer, int]:
         """For every writer of whom something is here, how far that counts."""

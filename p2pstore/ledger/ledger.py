@@ -445,15 +445,8 @@ class Ledger(Questions):
         """Have all count that is here of a removed machine; how many versions that thaws."""
         count = (await self.frozen_counts()).get(author, 0)
         if count:
-            if await self._read(self._store.frozen.is_cut, author):
-                upto = await self._read(self._store.frozen.upto, author)
-                await self.commit([Adoption(author, upto)])
-            for writer in await self._read(self._store.branches.unsettled, author):
-                await self._submit(
-                    lambda writer=writer: self._store.settle_branch(writer),  # type: ignore[misc]
-                    LEDGER_BATCH_OPERATIONS,
-                    lambda _: Change(own=True),
-                )
+            upto = await self._read(self._store.frozen.upto, author)
+            await self.commit([Adoption(author, upto)])
         return count
 
     async def state_fork(self, writer: Writer, upto: int) -> None:

@@ -229,7 +229,7 @@ class Store:
         if self._counts_differently:
             self.rebuild()
         if self._keys is not None:
-            for writer in self.branches.unsettled(self._signer.peer_id):
+            for writer in self.branches.unsettled():
                 self.settle_branch(writer)
         self._write_pending()
         return results
@@ -591,13 +591,16 @@ class Store:
         """Write anew, under names of our own, what is here of a branch of a writer whose chain has forked; how many
         operations. A job for `perform`.
 
-        It happens in the transaction that also states it, so it is done once or not at all. Operations supersede what
-        they did, those of the branch by their new names: beside what the other branch did they are concurrent.
+        Whoever holds a branch does so as soon as he hears of the fork: what was acknowledged is not to wait for a copy
+        that may never run again. Two who do it at once write the same, which is shown as one. It happens in the
+        transaction that also states it, so it is done once or not at all. Operations supersede what they did, those of
+        the branch by their new names: beside what the other branch did they are concurrent.
         """
         self.close_commit()
         if self.own.writer == writer:
             self.take_incarnation()
         upto, first = self.branches.limit(writer), self.branches.first_of_branch(writer)
+        reach = self.frozen.reach(writer)
         if upto is None or first is None or self.branches.is_settled(writer):
             return 0
         named: dict[Dot, Dot] = {}
@@ -614,6 +617,8 @@ class Store:
                         superseded = operation.superseded
                 except (Malformed, Forged):
                     continue
+                if reach is not None and sequence > reach:
+                    continue  # of a removed machine, beyond its cut
                 if body is not None and not isinstance(body, Forked):
                     kept = [named.get(dot, dot) for dot in superseded if not _is_beyond(dot, writer, upto, named)]
                     named[Dot(*writer, sequence)] = self._append(body, kept)

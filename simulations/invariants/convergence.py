@@ -33,7 +33,7 @@ async def wait_equal(world: World, machines: list[Machine], *, bound_s: float) -
 def _seen(machine: Machine) -> tuple[bytes, bytes] | None:
     if machine.node is None:
         return None
-    return machine.node.ledger.vector().root(), machine.node.membership.roster.digest
+    return machine.node.ledger.compared_vector().root(), machine.node.membership.roster.digest
 
 
 def _summary(machine: Machine) -> str:

@@ -92,6 +92,7 @@ async def test_what_is_in_the_trash_goes_when_its_time_is_over_and_stays_removed
         for ledger in (one, other):
             assert len((await ledger.trash_page(everything=True)).items) == 2
             await sweep(ledger, 31)
+            assert (await ledger.inspect()).rows == 0, "what was dropped is not taken for lost"
             assert not (await ledger.trash_page(everything=True)).items
             assert await ledger.buried_at(path("f/a")) is None
             assert await referenced(ledger) == []
