@@ -20,6 +20,7 @@ from p2pstore.control.server import ControlServer
 from p2pstore.daemon.home import Home, Retired, Settings
 from p2pstore.daemon.operations_adoption import AdoptionOperations
 from p2pstore.daemon.operations_api import ProgramOperations
+from p2pstore.daemon.operations_collection import CollectionOperations
 from p2pstore.daemon.operations_doctor import DoctorOperations
 from p2pstore.daemon.operations_feed import Feed
 from p2pstore.daemon.operations_find import FindOperations
@@ -177,6 +178,7 @@ async def _run(home: Home, settings: Settings, port: int | None, listen: str | N
     handlers |= RetentionOperations(node).handlers()
     handlers |= AdoptionOperations(node).handlers()
     handlers |= SafetyOperations(node).handlers()
+    handlers |= CollectionOperations(node).handlers()
     handlers |= WatchOperations(node, home=home.path).handlers()
     members = MemberOperations(node, home=home)
     handlers = members.guarding(handlers | members.handlers())

@@ -75,6 +75,7 @@ CALLS: dict[str, list[str | bytes]] = {
     "log": ["log"],
     "safe": ["safe"],
     "repair": ["repair"],
+    "gc": ["gc", "--dry-run"],
     "scrub": ["scrub"],
     "test-restore": ["test-restore", "--files", "3"],
     "peers can-leave": ["peers", "can-leave", "attic"],

@@ -29,6 +29,7 @@ class FakeSafety:
             "promise": self.op_promise,
             "promise.plan": self.op_promise_plan,
             "repair": self.op_repair,
+            "gc": self.op_gc,
             "scrub": self.op_scrub,
             "test-restore": self.op_test_restore,
             "peers.can-leave": self.op_can_leave,
@@ -75,6 +76,23 @@ class FakeSafety:
             "rate": call.args["max_rate"] or 64 << 20,
             "ran": call.args["now"],
             "repaired": {"stripes": 1, "shards": 2, "bytes": 3000, "failed": 0, "last_failure": ""},
+        }
+
+    async def op_gc(self, call: Call) -> Any:
+        shared = {"machine": "nas", "at": 1_700_000_000.0, "stripes": 12, "spared": 1, "bytes": 12_000}
+        return {
+            "stripes": 40,
+            "bytes": 40_000,
+            "why_not": "attic was storing files when it was last heard",
+            "ran": not call.args["dry_run"],
+            "lists": [
+                {**shared, "waits_for": ["attic"], "days_left": None},
+                {**shared, "waits_for": [], "days_left": None},
+                {**shared, "waits_for": [], "days_left": 6.5},
+            ],
+            "uploads": [{"machine": "attic", "since": 1_700_000_000.0}],
+            "purged": 3,
+            "last_failure": "",
         }
 
     async def op_scrub(self, call: Call) -> Any:

@@ -8,6 +8,7 @@ from random import Random
 import pytest
 import trio
 
+from p2pstore.daemon.operations_collection import CollectionOperations
 from p2pstore.ids import Dot, EncodingId
 from p2pstore.ledger.changes import Change
 from p2pstore.ledger.drafts import MakeSnapshot, Remove
@@ -161,8 +162,24 @@ def test_what_an_abandoned_upload_left_goes_and_everything_else_stays() -> None:
     async def act(house: House) -> None:
         kept = house.held()
         left = await house.abandon("desk")
+        node = house["nas"].node
+        assert node is not None
+        operations = CollectionOperations(node)
+        await trio.sleep(60.0)
+        told = await operations.gc(call(dry_run=True))
+        assert (told["stripes"] or told["lists"][0]["stripes"], told["why_not"]) == (len(left), "")
+        await trio.sleep(100.0)
+        told = await operations.gc(call(dry_run=False))
+        assert (told["stripes"], len(told["lists"])) == (0, 1)
+        waiting = told["lists"][0]
+        assert (waiting["stripes"], waiting["spared"], waiting["waits_for"]) == (len(left), 0, [])
+        assert waiting["bytes"] > 1_000_000
+        assert 0 < waiting["days_left"] * 86400 <= QUARANTINE_S
         assert await house.gone(left)
         assert house.held() == kept
+        await trio.sleep(30.0)
+        told = await operations.gc(call(dry_run=True))
+        assert (told["stripes"], told["lists"], told["uploads"], told["purged"]) == (0, [], [], len(left))
         await house.read("lap")
         assert await house.verdict("nas") is State.SAFE
 
