@@ -172,6 +172,7 @@ class Node:
             clock=seams.clock,
             rng=seams.rng,
             stores=lambda: (store,),
+            generations=membership.metadata_generations,
         )
         self.self_check = SelfCheck(ledger=ledger, clock=seams.clock)
         self.quarantine = Quarantine(

@@ -11,7 +11,7 @@ import trio
 from blake3 import blake3
 
 from p2pstore.errors import Forged, Malformed, P2PStoreError, PathFault, Unavailable
-from p2pstore.ids import Dot, EncodingId, EntryId, PeerId, StoreId, short
+from p2pstore.ids import Dot, EncodingId, EntryId, GenerationId, PeerId, StoreId, short
 from p2pstore.ledger import collection, holdings
 from p2pstore.ledger.changes import Change, Subscription
 from p2pstore.ledger.drafts import Committed, Draft, Path, Remove, RemoveEntry
@@ -36,6 +36,7 @@ from p2pstore.metadata.adoption import Adoption
 from p2pstore.metadata.collection import CondemnedList
 from p2pstore.metadata.commits import Commit, Signer, Verify, check_commit, decode_commit
 from p2pstore.metadata.forked import Forked
+from p2pstore.metadata.packed import pack_commits, unpack_commits
 from p2pstore.metadata.tree import PeerName
 from p2pstore.metadata.vector import Vector, Writer
 from p2pstore.metadata.version import RECOVERED_ENTRY, Kind
@@ -54,6 +55,9 @@ commits are nothing; imports have 1,000 operations each and take 0.1 s each."""
 
 _DRAFT_COST_S: Final = 150e-6
 """CPU time of one operation, for the simulation (docs/measurements.md)."""
+
+_PACK_COST_S: Final = 0.1e-6
+"""CPU time of packing or unpacking one byte, for the simulation."""
 
 T = TypeVar("T")
 
@@ -97,6 +101,7 @@ class Ledger(Questions):
         signer: Signer,
         verify: Verify,
         public_of: PublicOf,
+        keys_of: KeysOf,
         machine: bytes,
         damaged_as: str | None,
     ) -> None:
@@ -107,6 +112,7 @@ class Ledger(Questions):
         self._clock = clock
         self._verify = verify
         self._public_of = public_of
+        self._keys_of = keys_of
         self._machine = machine
         self._jobs_in, self._jobs_out = trio.open_memory_channel[_Job](LEDGER_JOBS_MAX)
         self._subscribers: list[Subscription] = []
@@ -175,6 +181,7 @@ class Ledger(Questions):
             signer=signer,
             verify=verify,
             public_of=public_of,
+            keys_of=keys_of,
             machine=machine,
             damaged_as=damaged_as,
         )
@@ -381,6 +388,18 @@ class Ledger(Questions):
                 total.restored + done.restored,
             )
         return total
+
+    async def packed(self, commits: Sequence[bytes], generations: Collection[GenerationId]) -> tuple[bytes, int]:
+        """Commits for a member who has the keys of `generations`: unsealed and compressed; and their plain length."""
+        return await self._workers.run(
+            pack_commits, commits, self._keys_of, generations, cost_s=sum(map(len, commits)) * _PACK_COST_S
+        )
+
+    async def unpacked(self, data: Buffer, plain_length: int) -> list[bytes]:
+        """The way back: raw commits, unchecked. Raises Malformed."""
+        return await self._workers.run(
+            unpack_commits, bytes(data), plain_length, self._keys_of, cost_s=max(plain_length, len(data)) * _PACK_COST_S
+        )
 
     async def remove_tree(self, path: Path, *, batch: int = 500) -> Committed | None:
         """Put everything at and below `path` into the trash, deepest first; the last commit, or None for nothing."""

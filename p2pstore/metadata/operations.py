@@ -236,16 +236,59 @@ def seal_operation(
         superseded: dots that it replaces, in any order.
     """
     names, fields = _body_fields(body)
-    tag = blake3(names, key=_tag_key(keys.metadata)).digest(_TAG_BYTES)
     replaced = _superseded_fields(sorted(set(superseded)), writer_of(dot))
+    return seal_plain(names, pack(fields), dot, keys, replaced)
+
+
+def seal_plain(names: bytes, plain: bytes, dot: Dot, keys: MetadataKeys, replaced: list[Any]) -> bytes:
+    """The same from an encoded body: what its tag hides, the body, and the superseded dots as they are encoded."""
+    tag = blake3(names, key=_tag_key(keys.metadata)).digest(_TAG_BYTES)
+    cipher, nonce, padded, associated = _sealing(tag, plain, dot, keys, replaced)
+    return pack([int(OperationKind.SEALED), tag, replaced, nonce, cipher.encrypt(nonce, padded, associated)])
+
+
+def _sealing(
+    tag: bytes, plain: bytes, dot: Dot, keys: MetadataKeys, replaced: list[Any]
+) -> tuple[AESGCM, bytes, bytes, bytes]:
+    """Cipher, nonce, padded body and associated data: a function of the body, so that a body is sealed in one way."""
     cipher, nonce_key = _cipher(keys.metadata, writer_of(dot))
-    plain = pack(fields)
     length = operation_padded_length(_LENGTH.size + len(plain))
     padded = b"".join((_LENGTH.pack(len(plain)), plain, bytes(length - _LENGTH.size - len(plain))))
     associated = _associated(dot, tag, replaced)
-    nonce = blake3(associated, key=nonce_key).update(padded).digest(_NONCE_BYTES)
-    box = cipher.encrypt(nonce, padded, associated)
-    return pack([int(OperationKind.SEALED), tag, replaced, nonce, box])
+    return cipher, blake3(associated, key=nonce_key).update(padded).digest(_NONCE_BYTES), padded, associated
+
+
+def hidden_names(body: list[Any]) -> bytes | None:
+    """What the tag of a version or manifest page hides, from its decoded body; None for other bodies."""
+    match body:
+        case [BodyKind.VERSION, bytes(entry), *_]:
+            return b"entry" + entry
+        case [BodyKind.MANIFEST_PAGE, bytes(manifest), *_]:
+            return b"manifest" + manifest
+        case _:
+            return None
+
+
+def plain_of(data: Buffer, dot: Dot, keys: MetadataKeys) -> tuple[bytes, list[Any]] | None:
+    """The encoded body of a version or manifest page, and the superseded dots as they are encoded, such that
+    `seal_plain` gives exactly `data` again; None if it would not, or it is another operation."""
+    try:
+        values = unpack(data, bytes_max=OPERATION_BYTES_MAX + _SEALED_FRAME_BYTES)
+        match values:
+            case [OperationKind.SEALED, bytes(tag), list(replaced), bytes(nonce), bytes(box)]:
+                padded = _cipher(keys.metadata, writer_of(dot))[0].decrypt(nonce, box, _associated(dot, tag, replaced))
+            case _:
+                return None
+        plain = padded[_LENGTH.size : _LENGTH.size + _LENGTH.unpack_from(padded)[0]]
+        names = hidden_names(unpack(plain, bytes_max=OPERATION_BYTES_MAX))
+    except (InvalidTag, Malformed, struct.error, ValueError, TypeError):
+        return None
+    if names is None or blake3(names, key=_tag_key(keys.metadata)).digest(_TAG_BYTES) != tag:
+        return None
+    _, right_nonce, right_padded, _ = _sealing(tag, plain, dot, keys, replaced)
+    if (right_nonce, right_padded) != (nonce, padded) or pack(values) != bytes(data):
+        return None
+    return plain, replaced
 
 
 def encode_stripe(statement: StripeStatement) -> bytes:

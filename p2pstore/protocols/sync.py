@@ -17,11 +17,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from p2pstore.ids import EncodingId, StoreId, encoding_id, store_id
+from p2pstore.errors import Malformed
+from p2pstore.ids import EncodingId, GenerationId, StoreId, encoding_id, generation_id, store_id
 from p2pstore.limits import (
     CODE_LENGTH_MAX,
     CONTROL_MESSAGE_BYTES_MAX,
     INVENTORY_CHANGES_MAX,
+    PACKED_PLAIN_BYTES_MAX,
     SEALED_BYTES_MAX,
     STATEMENT_BYTES_MAX,
     STATEMENTS_MAX,
@@ -46,6 +48,9 @@ KINDS: Final = frozenset(
 )
 
 ROOT_BYTES: Final = 16
+GENERATIONS_MAX: Final = 256
+"""Key generations named in a pull: one a removal or so; of more, the rest comes sealed."""
+
 LIVE_BYTES: Final = 8
 """Of a fingerprint: enough against chance, and two idle peers have 500 bytes a minute for everything."""
 
@@ -99,9 +104,14 @@ def read_roots(message: Message) -> Roots:
     return Roots(fields.raw(ROOT_BYTES), fields.raw(ROOT_BYTES), fields.optional_raw(LIVE_BYTES))
 
 
-def vector_message(vector: Vector, kind: str = VECTOR) -> Message:
-    """A vector: a "meta.vector" request, its reply, or the reply to a push."""
-    return Message(kind, payload=vector.encode())
+def vector_message(vector: Vector, kind: str = VECTOR, generations: Sequence[GenerationId] = ()) -> Message:
+    """A vector: a "meta.vector" request or its reply, which also say whose keys the sender has; or the reply to a
+    push."""
+    return Message(kind, _keys(generations), vector.encode())
+
+
+def _keys(generations: Sequence[GenerationId]) -> dict[str, Any]:
+    return {"g": b"".join(generations[:GENERATIONS_MAX])} if generations else {}
 
 
 def read_vector(message: Message) -> Vector:
@@ -109,9 +119,29 @@ def read_vector(message: Message) -> Vector:
     return Vector.decode(message.payload)
 
 
-def pull_message(after: Vector) -> Message:
-    """Asks for commits that `after` does not cover."""
-    return Message(PULL, payload=after.encode())
+def pull_message(after: Vector, generations: Sequence[GenerationId] = ()) -> Message:
+    """Asks for commits that `after` does not cover, packed as far as they are sealed under `generations`."""
+    return Message(PULL, _keys(generations), after.encode())
+
+
+def read_generations(message: Message) -> frozenset[GenerationId]:
+    """Whose keys the sender has; none if it is of an older build, or blind."""
+    joined = Fields([message.args.get("g", b"")], "generations").raw(most=16 * GENERATIONS_MAX)
+    if len(joined) % 16:
+        raise Malformed("generations: not of 16 bytes each")
+    return frozenset(generation_id(joined[at : at + 16]) for at in range(0, len(joined), 16))
+
+
+def packed_message(kind: str, packed: bytes, plain_length: int, *, more: bool) -> Message:
+    """Commits as in `commits_message`, packed (`metadata.packed`)."""
+    return Message(kind, {"more": more, "p": plain_length}, packed)
+
+
+def read_packed(message: Message) -> int | None:
+    """The length before compression if the commits in this are packed; None if they are not."""
+    if (length := message.args.get("p")) is None:
+        return None
+    return Fields([length], "packed").integer(0, PACKED_PLAIN_BYTES_MAX)
 
 
 def commits_message(kind: str, commits: Sequence[bytes], *, more: bool = False) -> Message:

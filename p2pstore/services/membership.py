@@ -162,6 +162,10 @@ class Membership:
 
     # --- keys -----------------------------------------------------------------------------------------------------
 
+    def metadata_generations(self) -> list[GenerationId]:
+        """Whose metadata keys this machine has: none on a storage peer."""
+        return [each.id for each in self.keyring.generations if each.metadata is not None]
+
     def current_generation(self) -> Generation:
         """What to seal with. Raises NoKeyToWrite."""
         return self.keyring.current(self.roster)

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 
+import pytest
 import trio
 from blake3 import blake3
 
@@ -21,6 +22,7 @@ from p2pstore.seams.network import Listen, Message, PeerEndpoint
 from p2pstore.services.inventory_sync import GATHER_S
 from p2pstore.services.metadata_sync import MetadataSync
 from p2pstore.storage.entries import Change
+from simulations.disk import PowerCut
 from simulations.network import Fabric, SimulatedNetwork
 from tests.ledger.household import Machine, do, household, put, tree, upto
 
@@ -136,9 +138,14 @@ class World:
 
 @asynccontextmanager
 async def world(
-    count: int, *, blind: Sequence[int] = (), links: Callable[[int, int], bool] = lambda a, b: True
+    count: int,
+    *,
+    blind: Sequence[int] = (),
+    links: Callable[[int, int], bool] = lambda a, b: True,
+    packs: Callable[[Machine], bool] = lambda _: True,
 ) -> AsyncIterator[World]:
-    """`count` machines; those for which `links` says so keep a link."""
+    """`count` machines; those for which `links` says so keep a link, those for which `packs` does ask for packed
+    commits."""
     machines = household(count, blind=blind)
     networks: dict[PeerId, SimulatedNetwork] = {}
     by_curve = {machine.identity.curve_public: machine.peer_id for machine in machines}
@@ -171,6 +178,7 @@ async def world(
                 clock=machine.clock,
                 rng=random.Random(100 + number),
                 stores=lambda shelf=shelf: [shelf],  # type: ignore[misc]
+                generations=lambda machine=machine: sorted(machine.keys) if packs(machine) else [],  # type: ignore[misc]
             )
             peers.append(Peer(machine, ledger, network, metadata_sync, book, shelf))
         for peer in peers:
@@ -226,7 +234,7 @@ async def test_two_halves_that_were_apart_become_equal(autojump_clock: trio.test
 
 
 async def test_a_long_history_streams_in_order_to_a_new_machine(autojump_clock: trio.testing.MockClock) -> None:
-    async with world(2, links=lambda a, b: False) as pair:
+    async with world(2, links=lambda a, b: False, packs=lambda _: False) as pair:
         first, second = pair.peers
         for turn in range(30):
             await do(first.ledger, *(put(f"{turn}/{number}", b"x" * 1000) for number in range(40)))
@@ -235,6 +243,58 @@ async def test_a_long_history_streams_in_order_to_a_new_machine(autojump_clock: 
         await pair.settle(pair.equal, within_s=120)
         assert second.received.count(sync.PUSH) + first.received.count(sync.PULL) >= 7, "in bounded messages"
         assert await tree(second.ledger) == await tree(first.ledger)
+
+
+@pytest.mark.parametrize("new_build", [True, False])
+async def test_a_member_that_joins_is_given_the_tree_packed(
+    autojump_clock: trio.testing.MockClock, *, new_build: bool
+) -> None:
+    async with world(3, links=lambda a, b: False, blind=[2], packs=lambda _: new_build) as all_of:
+        first, second, blind = all_of.peers
+        raw = 0
+        for turn in range(20):
+            await do(first.ledger, *(put(f"{turn}/{number}") for number in range(100)))
+        raw = sum(map(len, (await first.ledger.commits_after(Vector(), 10**9)).commits))
+        for peer in (second, blind):
+            before = all_of.sent_bytes()
+            first.network.keep_linked([peer.id])
+            peer.network.keep_linked([first.id])
+            await all_of.settle(lambda peer=peer: peer.ledger.vector() == first.ledger.vector(), within_s=120)  # type: ignore[misc]
+            sent = all_of.sent_bytes() - before
+            if peer is second and new_build:
+                assert sent < 0.6 * raw
+            else:
+                assert sent > raw, "sealed, as it is stored"
+            assert first.ledger.fingerprint() == peer.ledger.fingerprint()
+        assert await tree(second.ledger) == await tree(first.ledger)
+
+
+async def test_joining_goes_on_where_a_power_cut_ended_it(autojump_clock: trio.testing.MockClock) -> None:
+    source, joiner = household(2)
+    keys = sorted(source.keys)
+    async with source.ledger() as there:
+        for turn in range(12):
+            await do(there, *(put(f"{turn}/{number}", b"x" * 700) for number in range(100)))
+        expected, taken = await tree(there), 0
+        for life in range(40):
+            joiner.disk.dies_at_step = joiner.disk.steps + 25 if life < 30 else None
+            try:
+                async with joiner.ledger() as here:
+                    assert here.vector()[there.own_writer] >= taken, "nothing that was durable is asked for again"
+                    while not here.vector().covers_all(there.vector()):
+                        batch = await there.commits_after(here.wanted_vector(), 200_000)
+                        await here.apply(await here.unpacked(*await there.packed(batch.commits, keys)))
+                        taken = here.vector()[there.own_writer]
+                    assert await tree(here) == expected
+                    assert here.fingerprint() == there.fingerprint()
+                    assert (await here.inspect()).rows == 0
+                    break
+            except* PowerCut:
+                joiner.disk.dies_at_step = None
+                joiner.disk.restart(power_cut=True)
+        else:
+            raise AssertionError("it never joined")
+        assert life > 1, "the power was cut in between"
 
 
 async def test_a_receipt_means_durable_there(autojump_clock: trio.testing.MockClock) -> None:
