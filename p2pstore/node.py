@@ -278,7 +278,7 @@ class Node:
             ledger=ledger,
             uploader=self.uploader,
             promise=self.promise_at,
-            owe=self.placer.owe,
+            debts=self.placer,
             uploads=self.uploads,
         )
         self.exporter = Exporter(
@@ -296,7 +296,7 @@ class Node:
             chunk_lists=self.chunk_lists,
             liveness=self.liveness,
             clock=seams.clock,
-            owe=self.placer.owe,
+            debts=self.placer,
         )
         self.transfers = Transfers(seams.clock)
         self.watched = WatchedFolders(

@@ -56,6 +56,18 @@ class Commits(Protocol):
         ...
 
 
+class Debts(Protocol):
+    """Who goes on placing what does not keep its promise yet; `services.placer.Placer` is one."""
+
+    async def note_debt(self, encodings: Sequence[EncodingId]) -> None:
+        """These stripes are owed from their commit on; durable on return."""
+        ...
+
+    def owe(self, encodings: Sequence[EncodingId]) -> None:
+        """They are committed now."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """One thing to be stored.
@@ -107,7 +119,7 @@ class Importer:
         ledger: Commits,
         uploader: Uploader,
         promise: Callable[[Path], Awaitable[Promise]],
-        owe: Callable[[Sequence[EncodingId]], Awaitable[None]],
+        debts: Debts,
         uploads: Uploads,
     ) -> None:
         self._uploads = uploads
@@ -116,7 +128,7 @@ class Importer:
         self._ledger = ledger
         self._uploader = uploader
         self._promise = promise
-        self._owe = owe
+        self._debts = debts
         self._at_once = trio.CapacityLimiter(FILES_AT_ONCE)
 
     async def put_all(self, origins: Sequence[Origin], level: Level, transfer: Transfer) -> PutOutcome:
@@ -299,11 +311,13 @@ class Importer:
             drafts, reference = content_drafts(content, promise)
             spare = Spare(tuple(sorted({chunk.stripe.encoding for chunk in content.chunks})))
             put = Put(path, Kind.FILE, reference, content.size, mtime_ns, mode, expected=expected)
+            owed = sorted({chunk.stripe.encoding for chunk in content.chunks if not chunk.stripe.safe})
+            if owed:
+                await self._debts.note_debt(owed)
             committed = await self._ledger.commit([*drafts, spare, put])
         outcome.committed(committed)
-        owed = sorted({chunk.stripe.encoding for chunk in content.chunks if not chunk.stripe.safe})
         if owed:
-            await self._owe(owed)
+            self._debts.owe(owed)
             outcome.owed.update(owed)
         return committed.outcomes[-1].dot
 

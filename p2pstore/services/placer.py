@@ -21,8 +21,10 @@ from p2pstore.services.download import Downloader, KnownStripe
 from p2pstore.services.liveness import Liveness
 from p2pstore.services.placing import PlacedStripe, Placing
 
-TRY_EVERY_S: Final = 600.0
-"""How often owed stripes are tried when nobody has come or gone: somebody may have made room."""
+TRY_AGAIN_FIRST_S: Final = 5.0
+TRY_AGAIN_MAX_S: Final = 600.0
+"""How soon owed stripes are tried again when nobody has come or gone since: who has just come may not have said yet how
+much room it has, and somebody may have made room."""
 
 STRIPES_AT_ONCE: Final = 8
 """Stripes under way together: enough to fill a line, few enough to leave room for uploads."""
@@ -80,21 +82,30 @@ class Placer:
         """Stripes that do not keep their promise."""
         return len(self._pending)
 
-    async def owe(self, encodings: Sequence[EncodingId]) -> None:
-        """Take responsibility for stripes; durable on return."""
+    async def note_debt(self, encodings: Sequence[EncodingId]) -> None:
+        """Durable on return: these stripes are owed from their commit on. To be called before it.
+
+        A daemon that dies between the commit and `owe` finds the note when it starts, and forgets the note of what was
+        never committed.
+        """
         await self._owed.add_owed(encodings)
+
+    def owe(self, encodings: Sequence[EncodingId]) -> None:
+        """Take responsibility for stripes that are noted and committed."""
         self._pending.update(encodings)
         self._hurry.set()
 
     async def run(self) -> None:
         """Try for ever."""
         self._pending.update(await self._owed.owed())
+        pause_s = TRY_AGAIN_FIRST_S
         while True:
             self._hurry, changed = trio.Event(), self._liveness.changed
             if self._pending:
                 await self._try_all()
-            with self._clock.move_on_after(TRY_EVERY_S):
+            with self._clock.move_on_after(pause_s) as nothing_new:
                 await self._wait_change(self._hurry, changed)
+            pause_s = min(2 * pause_s, TRY_AGAIN_MAX_S) if nothing_new.cancelled_caught else TRY_AGAIN_FIRST_S
 
     async def _wait_change(self, *events: trio.Event) -> None:
         async def wait(event: trio.Event) -> None:

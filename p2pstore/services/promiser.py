@@ -11,7 +11,7 @@ Whoever changed something looks at once; the others look too, and act only when 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -27,6 +27,7 @@ from p2pstore.placement.promise import Promise, promise_of_words
 from p2pstore.seams.clock import Clock
 from p2pstore.services.catalog import Catalog
 from p2pstore.services.chunk_lists import ChunkLists
+from p2pstore.services.importer import Debts
 from p2pstore.services.liveness import Liveness
 from p2pstore.services.membership import Membership
 
@@ -76,7 +77,7 @@ class Promiser:
         chunk_lists: ChunkLists,
         liveness: Liveness,
         clock: Clock,
-        owe: Callable[[Sequence[EncodingId]], Awaitable[None]],
+        debts: Debts,
     ) -> None:
         self._membership = membership
         self._ledger = ledger
@@ -84,7 +85,7 @@ class Promiser:
         self._chunk_lists = chunk_lists
         self._liveness = liveness
         self._clock = clock
-        self._owe = owe
+        self._debts = debts
         self._bell = trio.Event()
         self._mine = True  # what somebody asked for before this daemon was stopped is gone on with
         self._rules: dict[Path, Promise] = {}
@@ -214,10 +215,11 @@ class Promiser:
         return replace(own[0], promise=owed.value)
 
     async def _state(self, drafts: dict[EncodingId, StripeStatement]) -> None:
-        """Durable, and known to all; then the placer goes on. Stopped between the two, repair finds them short."""
+        """Durable, and known to all; then the placer goes on, also after a stop between the two."""
         if drafts:
+            await self._debts.note_debt(sorted(drafts))
             await self._ledger.commit([drafts[encoding] for encoding in sorted(drafts)])
-            await self._owe(sorted(drafts))
+            self._debts.owe(sorted(drafts))
 
 
 def _owes(stated: Sequence[StripeStatement], promise: Promise) -> bool:

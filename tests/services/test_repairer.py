@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 
@@ -249,3 +250,39 @@ def test_rotten_shards_are_rebuilt_in_their_place(seed: int) -> None:
         assert all(each.node is not None and each.node.repairer.work.bytes == 0 for each in others)
 
     play(SIX, act, seed=seed)
+
+
+def test_who_dies_right_after_a_commit_still_owes_what_is_thin() -> None:
+    async def act(house: House) -> None:
+        nas, others = house["nas"], [machine for machine in house.world.machines if machine.fitting.name != "nas"]
+        for machine in others:
+            await machine.stop()
+        nas.files.write_file(b"/thin", Random(9).randbytes(3_000_000), mtime_ns=9)
+        assert nas.node is not None
+        assert nas.operations is not None
+        died = trio.Event()
+
+        async def power_cut() -> None:
+            await nas.crash(power_cut=True)
+            died.set()
+
+        nas.node.placer.owe = lambda _: house.world.nursery.start_soon(power_cut)  # type: ignore[method-assign]
+        call = _Call({"sources": [{"path": b"/thin", "name": b"thin"}], "destination": b"/thin", "ack": "here"})
+        house.world.nursery.start_soon(_try, nas.operations["put"], call)
+        await died.wait()
+        for machine in house.world.machines:
+            machine.begin()
+            assert await machine.wait_ready()
+        house.scale_down()
+        await trio.sleep(RULES.settle_s / 2)
+        assert await house.survives() == 0
+        await trio.sleep(60.0)
+        assert await house.survives() == 2
+        assert house.placed_bytes() == 0, "the one who owed has paid"
+
+    play(SIX, act)
+
+
+async def _try(operation: Callable[..., Awaitable[object]], call: _Call) -> None:
+    with contextlib.suppress(Exception):
+        await operation(call)

@@ -29,6 +29,9 @@ class Wall:
     def wall_s(self) -> float:
         return 1_700_000_000.0
 
+    def now_s(self) -> float:
+        return 0.0
+
 
 @dataclass
 class Shelf:
