@@ -377,3 +377,9 @@ CONTROL_API_FEED_PATIENCE_S: Final = 1.0
 
 CONTROL_API_STREAM_PATIENCE_S: Final = 3600.0
 """How long a listing or byte stream waits for its reader (`p2pstore cat X | less`): only its own task waits."""
+
+HTTP_HEAD_BYTES_MAX: Final = 8 * KIB
+"""A request for figures: a line and some headers; what a browser sends fits."""
+
+HTTP_CONNECTIONS_MAX: Final = 16
+"""At once, for figures and health; the seventeenth is hung up on."""

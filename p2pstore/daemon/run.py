@@ -18,6 +18,8 @@ from dht.udp import UdpDatagrams
 from p2pstore.control.paths import socket_path
 from p2pstore.control.server import ControlServer
 from p2pstore.daemon.home import Home, Retired, Settings
+from p2pstore.daemon.http_door import HttpDoor
+from p2pstore.daemon.logs import logged
 from p2pstore.daemon.operations_adoption import AdoptionOperations
 from p2pstore.daemon.operations_api import ProgramOperations
 from p2pstore.daemon.operations_collection import CollectionOperations
@@ -34,6 +36,7 @@ from p2pstore.daemon.operations_transfer import TransferOperations
 from p2pstore.daemon.operations_tree import TreeOperations
 from p2pstore.daemon.operations_watch import WatchOperations
 from p2pstore.daemon.setup import ENROLMENT_PORT_OFFSET, decode_roster
+from p2pstore.daemon.watching import Watching
 from p2pstore.edges.beacon import MulticastBeacon, loopback_interfaces
 from p2pstore.edges.clock import RealClock
 from p2pstore.edges.disk import RealDisk
@@ -76,7 +79,14 @@ class NoPort(Misuse):
     """The ports that were asked for, or any, cannot be bound."""
 
 
-def run_daemon(home_path: Path, *, port: int | None, listen: str | None) -> int:
+def run_daemon(
+    home_path: Path,
+    *,
+    port: int | None,
+    listen: str | None,
+    metrics_port: int | None = None,
+    log_requests: bool = False,
+) -> int:
     """Run until told to end. Returns the process's exit code.
 
     Raises:
@@ -90,11 +100,19 @@ def run_daemon(home_path: Path, *, port: int | None, listen: str | None) -> int:
         raise Retired("this machine has left its household; nothing of it is left here")
     _tune_malloc()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    trio.run(_run, home, settings, port, listen, restrict_keyboard_interrupt_to_checkpoints=True)
+    arguments = (home, settings, port, listen, metrics_port, log_requests)
+    trio.run(_run, *arguments, restrict_keyboard_interrupt_to_checkpoints=True)
     return 0
 
 
-async def _run(home: Home, settings: Settings, port: int | None, listen: str | None) -> None:
+async def _run(
+    home: Home,
+    settings: Settings,
+    port: int | None,
+    listen: str | None,
+    metrics_port: int | None,
+    log_requests: bool,
+) -> None:
     rng = random.SystemRandom()
     host = listen or settings.listen
     datagrams, base = _claim_ports(host, port if port is not None else settings.port or None, rng)
@@ -182,6 +200,8 @@ async def _run(home: Home, settings: Settings, port: int | None, listen: str | N
     handlers |= WatchOperations(node, home=home.path).handlers()
     members = MemberOperations(node, home=home)
     handlers = members.guarding(handlers | members.handlers())
+    if log_requests:
+        handlers = logged(handlers, clock)
     feed.operations = tuple(sorted(handlers))
     server = ControlServer(handlers, version=program, outliving={"put"})
     async with trio.open_nursery() as nursery:
@@ -197,6 +217,8 @@ async def _run(home: Home, settings: Settings, port: int | None, listen: str | N
         nursery.start_soon(_discover, node, enrolment, host, base, tuple(addresses), rng)
         nursery.start_soon(feed.run)
         nursery.start_soon(_keep_recovery_door, node, host, base, rng)
+        if metrics_port is not None:
+            nursery.start_soon(_tell_watchers, node, metrics_port, program)
         nursery.start_soon(_end_on_signal, end)
         nursery.start_soon(_end_when_over, node, end)
         log.info("%s: %s listens at %s", membership.roster.name, settings.name, addresses[0])
@@ -227,6 +249,17 @@ async def _keep_recovery_door(node: Node, host: str, base: int, rng: random.Rand
         log.warning("no recovery door at port %s: %s", base + RECOVERY_PORT_OFFSET, error)
         return
     await door.run(listeners)
+
+
+async def _tell_watchers(node: Node, port: int, program: str) -> None:
+    """Figures and health on loopback; a port that is taken is no reason not to run."""
+    try:
+        listeners = await trio.open_tcp_listeners(port, host="127.0.0.1")
+    except OSError as error:
+        log.warning("no metrics at port %s: %s", port, error)
+        return
+    log.info("metrics at http://127.0.0.1:%s/metrics", listeners[0].socket.getsockname()[1])
+    await HttpDoor(Watching(node, version=program).pages(), clock=node.seams.clock).run(listeners)
 
 
 async def _end_when_over(node: Node, end: trio.Event) -> None:

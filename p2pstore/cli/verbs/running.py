@@ -36,21 +36,43 @@ LOG_TAIL_LINES: Final = 15
 @click.option("--foreground", is_flag=True, help="Stay in this terminal; Ctrl-C stops it.")
 @click.option("--port", type=click.IntRange(1, 65533), help="First of the ports to use  [default: as before, or free]")
 @click.option("--listen", metavar="ADDR", help="Address to listen on  [default: as before, or all]")
+@click.option(
+    "--metrics", type=click.IntRange(1, 65535), metavar="PORT", help="Prometheus figures and health there, on loopback."
+)
+@click.option("--log-json", is_flag=True, help="Log JSON lines, with an id for each request.")
+@click.option("--boot", is_flag=True, help="Start it with this user's session from now on; down --boot ends that.")
 @click.pass_obj
-def up(session: Session, *, foreground: bool, port: int | None, listen: str | None) -> int:
+def up(
+    session: Session,
+    *,
+    foreground: bool,
+    port: int | None,
+    listen: str | None,
+    metrics: int | None,
+    log_json: bool,
+    boot: bool,
+) -> int:
     """Start the daemon.
 
-    Returns when it answers. Fine if it is running already.
+    Returns when it answers. Fine if it is running already. With --boot a service of this user is written (systemd on
+    Linux, launchd on macOS) that starts it with the same options.
     """
     from p2pstore.cli.verbs.overview import status_lines
 
     home = session.home
     if not is_household(home):
         raise faults.no_household(str(home))
+    options = ["--port", str(port)] if port is not None else []
+    options += ["--listen", listen] if listen is not None else []
+    options += ["--metrics", str(metrics)] if metrics is not None else []
+    options += ["--log-json"] if log_json else []
+    if boot:
+        from p2pstore.cli import booting
+
+        for line in booting.install(home, options):
+            session.note(line)
     if (running := _running_pid(session)) is None:
-        arguments = [sys.executable, "-P", "-m", "p2pstore.daemon", "--home", os.fspath(home)]
-        arguments += ["--port", str(port)] if port is not None else []
-        arguments += ["--listen", listen] if listen is not None else []
+        arguments = [sys.executable, "-P", "-m", "p2pstore.daemon", "--home", os.fspath(home), *options]
         if foreground:
             os.execv(arguments[0], arguments)  # noqa: S606 - the same interpreter, a fixed module
         _start(arguments, home, session.timeout_s or UP_TIMEOUT_S)
@@ -62,9 +84,15 @@ def up(session: Session, *, foreground: bool, port: int | None, listen: str | No
 
 
 @click.command(cls=Verb)
+@click.option("--boot", is_flag=True, help="Also do not start it with the session any more.")
 @click.pass_obj
-def down(session: Session) -> int:
+def down(session: Session, *, boot: bool) -> int:
     """Stop the daemon."""
+    if boot:
+        from p2pstore.cli import booting
+
+        for line in booting.remove(session.home):
+            session.note(line)
     try:
         client = session.connect()
     except Failure as failure:
