@@ -581,6 +581,13 @@ class Ledger(Questions):
         """Writers of whom a commit came that fits no chain, sorted."""
         return self._frozen
 
+    def receipt_vector(self) -> Vector:
+        """`vector` as a receipt for commits that were sent here: of writers of whom a commit was refused because it
+        fits no chain, only what all branches share."""
+        return self._vector.with_entries(
+            (writer, min(self._limits.get(writer, 0), self._vector[writer])) for writer in self._frozen
+        )
+
     def wanted_vector(self) -> Vector:
         """`vector` for asking others with: it claims all of the writers with a fork, of whom nothing more is wanted."""
         return self._vector.with_entries((writer, 2**53) for writer in self._frozen)

@@ -274,7 +274,12 @@ class MetadataSync:
 
     async def _heard(self, peer: PeerId, theirs: Vector) -> None:
         """The peer said what is durable there."""
-        self._note_durable(peer, theirs)
+        own = self._ledger.own_writer
+        if theirs[own] > self._ledger.vector()[own]:
+            # what it has under our name is another branch, or what we have lost: no receipt for what we write now
+            self._note_durable(peer, theirs.with_entries([(own, 0)]))
+        else:
+            self._note_durable(peer, theirs)
         await self._ledger.heard(theirs)
 
     def _note_durable(self, peer: PeerId, theirs: Vector) -> None:
@@ -338,7 +343,7 @@ class MetadataSync:
                 return reply
             case sync.PUSH:
                 await self._ledger.apply(await self._commits_in(message))
-                return sync.vector_message(self._ledger.vector(), sync.PUSH)
+                return sync.vector_message(self._ledger.receipt_vector(), sync.PUSH)
             case sync.ROSTER_PULL:
                 ids = sync.read_statements(message).ids
                 roster = self._roster.roster

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from p2pstore.errors import PathFault
 from p2pstore.ledger.drafts import Remove, SetTag
 from p2pstore.ledger.ledger import Ledger
+from p2pstore.metadata.vector import Vector
 from tests.ledger.household import Machine, do, household, ledgers, path, pull, put, tree
 from tests.ledger.test_history import random_step
 from tests.ledger.test_retention import entry_of
@@ -103,6 +104,11 @@ async def test_histories_of_one_length_are_told_apart(autojump_clock: trio.testi
         await do(clone, put("b", b"2"))
         await pull(b, original)
         assert b.vector() == clone.vector()
+        before = b.receipt_vector()
+        assert before == b.vector()
+        done = await b.apply((await clone.commits_after(Vector(), 100_000)).commits)
+        assert done.refused == 1
+        assert b.receipt_vector() == Vector(), "what was refused is not receipted, though the vector covers its name"
         assert await state_forks(b, clone) == 1
         await settle([original, b, clone])
         for ledger in (original, b, clone):
