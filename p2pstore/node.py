@@ -75,6 +75,7 @@ from p2pstore.services.surveyor import Surveyor
 from p2pstore.services.transfers import Transfers
 from p2pstore.services.upload import Uploader
 from p2pstore.services.uploads import Uploads
+from p2pstore.services.usage import Usage
 from p2pstore.services.verdict import VerdictService
 from p2pstore.services.watch_store import WatchStore
 from p2pstore.services.watched_folder import Means
@@ -289,6 +290,7 @@ class Node:
             keys_of=membership.sealing_keys_of,
         )
         self.chunk_lists = ChunkLists(membership=membership, ledger=ledger, exporter=self.exporter)
+        self.usage = Usage(ledger=ledger, chunk_lists=self.chunk_lists, rng=seams.rng)
         self.promiser = Promiser(
             membership=membership,
             ledger=ledger,

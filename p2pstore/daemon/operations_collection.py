@@ -1,6 +1,7 @@
-"""Garbage collection, asked and told.
+"""Space: what files cost, and what goes back when nothing refers to it any more.
 
 ```
+du {path, by}    what the files below a path cost, with parity, by folder or by machine
 gc {dry_run}     what nothing refers to, which lists wait for whom; without `dry_run` this machine also looks and signs
 ```
 """
@@ -16,17 +17,37 @@ from p2pstore.metadata.clock import hlc_ms
 from p2pstore.metadata.collection import CondemnedList
 from p2pstore.node import Node
 from p2pstore.services.collector import Garbage
+from p2pstore.services.usage import Cost
 
 
 class CollectionOperations:
-    """The operations of one daemon that are about garbage."""
+    """The operations of one daemon that are about space."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
 
     def handlers(self) -> dict[str, Op]:
         """By name, for the control server."""
-        return {"gc": self.gc}
+        return {"du": self.du, "gc": self.gc}
+
+    async def du(self, call: Call) -> dict[str, Any]:
+        """What files cost."""
+        node = self._node
+        path = arguments.path(call.args, "path")
+        by = arguments.text(call.args, "by", "folder", among=("folder", "machine"))
+        total = Cost()
+        folders = []
+        for at, cost in await node.usage.of(path, lambda at: call.report({"current": arguments.shown(at)})):
+            total.add(cost)
+            if by == "folder":
+                folders.append({"path": arguments.shown(at), **_cost(cost)})
+        machines = []
+        if by == "machine":
+            for member in sorted(node.membership.roster.members(), key=lambda each: each.name):
+                stored = total.machines[member.peer_id]
+                _, held = await node.ledger.held_by(member.peer_id)
+                machines.append({"name": member.name, "stored": stored, "besides": max(0, held - stored)})
+        return {"by": by, "folders": folders, "machines": machines, "total": _cost(total)}
 
     async def gc(self, call: Call) -> dict[str, Any]:
         """What would go and what waits for whom; unless `dry_run`, sign and condemn first. Nothing is deleted by it:
@@ -67,3 +88,7 @@ class CollectionOperations:
             "waits_for": [name_of(peer) for peer in each.waits_for(readers)],
             "days_left": None if left_s is None else left_s / 86400,
         }
+
+
+def _cost(cost: Cost) -> dict[str, int]:
+    return {"files": cost.files, "bytes": cost.bytes, "stored": cost.stored, "unknown": cost.unknown}

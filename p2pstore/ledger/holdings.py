@@ -154,6 +154,19 @@ def holders(database: Database, encodings: Iterable[EncodingId]) -> dict[Encodin
     return found
 
 
+def bytes_by_holder(database: Database, chunks: Iterable[ChunkId]) -> dict[PeerId, int]:
+    """Payload bytes that each peer says to hold of some chunks, in all their stripes."""
+    found: dict[PeerId, int] = {}
+    for chunk in chunks:
+        for peer, size in database.execute(
+            "SELECT s.peer, sum(h.payload_bytes) FROM (SELECT DISTINCT encoding FROM stripes WHERE chunk = ?) e"
+            " JOIN holdings h ON h.encoding = e.encoding JOIN stores s ON s.slot = h.store GROUP BY s.peer",
+            (chunk,),
+        ):
+            found[PeerId(peer)] = found.get(PeerId(peer), 0) + size
+    return found
+
+
 def held_shards(
     database: Database, peer: PeerId, after: tuple[EncodingId, int] | None, limit: int
 ) -> list[tuple[EncodingId, int, int]]:

@@ -466,6 +466,14 @@ class Questions:
         """Payload bytes that all machines say to hold of some stripes."""
         return await self._read(reference_search.held_bytes, self._store.database, encodings)
 
+    async def stripe_count(self) -> int:
+        """About how many stripes are known."""
+        return await self._read(lambda: int(self._store.database.execute("SELECT count(*) FROM stripes")[0][0]))
+
+    async def bytes_by_holder(self, chunks: Sequence[ChunkId]) -> dict[PeerId, int]:
+        """Payload bytes that each machine says to hold of some chunks, in all their stripes."""
+        return await self._read(holdings.bytes_by_holder, self._store.database, chunks)
+
     async def open_lists(self) -> list[CondemnedList]:
         """Condemned lists that this machine is not done with."""
         return await self._read(collection.open_lists, self._store.database, self._store.writers)

@@ -75,6 +75,7 @@ CALLS: dict[str, list[str | bytes]] = {
     "log": ["log"],
     "safe": ["safe"],
     "repair": ["repair"],
+    "du": ["du"],
     "gc": ["gc", "--dry-run"],
     "scrub": ["scrub"],
     "test-restore": ["test-restore", "--files", "3"],

@@ -118,6 +118,7 @@ def test_every_verb_of_a_household_of_two(homes: tuple[Path, Path], cli: Cli) ->
     assert run(first, "log").last["commits"]
     wait_until(lambda: cli("repair", "--home", str(first)).code == 0, "nothing is due")
     run(first, "repair")
+    assert run(first, "du").last["total"]["stored"] == run(first, "du", "--by", "machine").last["total"]["stored"] > 0
     assert run(first, "gc", "--dry-run").last["stripes"] == run(first, "gc").last["stripes"] == 0
     assert run(first, "scrub", "--now").last["exit"] == 0
     assert run(first, "test-restore", "--files", "3").last["failed"] == []

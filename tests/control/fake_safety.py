@@ -29,6 +29,7 @@ class FakeSafety:
             "promise": self.op_promise,
             "promise.plan": self.op_promise_plan,
             "repair": self.op_repair,
+            "du": self.op_du,
             "gc": self.op_gc,
             "scrub": self.op_scrub,
             "test-restore": self.op_test_restore,
@@ -76,6 +77,17 @@ class FakeSafety:
             "rate": call.args["max_rate"] or 64 << 20,
             "ran": call.args["now"],
             "repaired": {"stripes": 1, "shards": 2, "bytes": 3000, "failed": 0, "last_failure": ""},
+        }
+
+    async def op_du(self, call: Call) -> Any:
+        call.report({"current": PATH})
+        cost = {"files": 3, "bytes": 9000, "stored": 14_000, "unknown": 1}
+        by = call.args["by"]
+        return {
+            "by": by,
+            "folders": [{"path": PATH, **cost}],
+            "machines": [{"name": "nas", "stored": 7000, "besides": 100}],
+            "total": cost,
         }
 
     async def op_gc(self, call: Call) -> Any:

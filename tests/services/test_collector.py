@@ -380,3 +380,34 @@ def test_the_checker_sees_a_holder_for_whom_a_list_is_final() -> None:
 
     with mutants.lists_are_final():
         play(THREE, act, breaks=True)
+
+
+def test_files_cost_what_their_shards_take_and_what_they_share_is_counted_once() -> None:
+    async def act(house: House) -> None:
+        desk = house["desk"]
+        assert desk.operations is not None
+        await desk.operations["mkdir"](call(path=b"/copies", parents=True))
+        await house.put("desk", b"/copies/same", seed=5)
+        await house.put("desk", b"/copies/other", seed=6)
+        await trio.sleep(30.0)
+        node = house["lap"].node
+        assert node is not None
+        operations = CollectionOperations(node)
+        told = await operations.du(call(path=b"/", by="folder"))
+        assert [each["path"] for each in told["folders"]] == [b"/copies", b"/f"]
+        assert (told["total"]["files"], told["total"]["bytes"], told["total"]["unknown"]) == (3, 4_500_000, 0)
+        on_disks = sum(
+            entry.payload_bytes
+            for machine in house.world.living()
+            if machine.node is not None
+            for entry in machine.node.store._shelf.index.after(0, 2**31)
+        )
+        assert told["total"]["stored"] == sum(each["stored"] for each in told["folders"]) == on_disks
+        by_machine = await operations.du(call(path=b"/", by="machine"))
+        assert sum(each["stored"] for each in by_machine["machines"]) == on_disks
+        assert [each["besides"] for each in by_machine["machines"]] == [0, 0, 0]
+        alone = await operations.du(call(path=b"/f", by="folder"))
+        assert [each["path"] for each in alone["folders"]] == [b"/f"]
+        assert 0 < alone["total"]["stored"] < on_disks
+
+    play(THREE, act)
