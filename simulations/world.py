@@ -67,6 +67,7 @@ class World:
         self.habits: list[Habit] = []
         self.oracle = Oracle()
         self.bugs: list[Bug] = []
+        self.household: HouseholdKeys | None = None
         self._cuts: dict[int, Ways] = {}
         self._cut_numbers = count(1)
         self.fabric.on_delivery = self._delivered
@@ -104,7 +105,7 @@ class World:
         ]
         first = self.machines[0]
         now_s = WALL_START_S
-        keys = HouseholdKeys.derive(new_secret(rng))
+        keys = self.household = HouseholdKeys.derive(new_secret(rng))
         founding = found(keys, first.identity, name="simulated", profile=first.profile, now_s=now_s, rng=rng)
         roster = founding.roster
         for machine in self.machines[1:]:

@@ -213,7 +213,7 @@ class MemberOperations:
         if type(secret) is not bytes or len(secret) != SECRET_BYTES:
             raise Malformed("secret: wanted 32 bytes")
         keys = HouseholdKeys.derive(secret)
-        if keys.public != self._node.membership.roster.root_public:
+        if not self._node.membership.roster.is_root(keys.public):
             what = f"these words are not those of {self._node.membership.roster.name}"
             raise Failure(Fault("other-household", what, "", ("p2pstore recovery-kit check",), exits.NOT_ALLOWED))
         return keys

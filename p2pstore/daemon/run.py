@@ -30,12 +30,13 @@ from p2pstore.daemon.operations_history import HistoryOperations
 from p2pstore.daemon.operations_household import HouseholdOperations
 from p2pstore.daemon.operations_members import MemberOperations
 from p2pstore.daemon.operations_promise import PromiseOperations
+from p2pstore.daemon.operations_recovery import RecoveryOperations
 from p2pstore.daemon.operations_retention import RetentionOperations
 from p2pstore.daemon.operations_safety import SafetyOperations
 from p2pstore.daemon.operations_transfer import TransferOperations
 from p2pstore.daemon.operations_tree import TreeOperations
 from p2pstore.daemon.operations_watch import WatchOperations
-from p2pstore.daemon.setup import ENROLMENT_PORT_OFFSET, decode_roster
+from p2pstore.daemon.setup import ENROLMENT_PORT_OFFSET, decode_roster, encode_roster
 from p2pstore.daemon.watching import Watching
 from p2pstore.edges.beacon import MulticastBeacon, loopback_interfaces
 from p2pstore.edges.clock import RealClock
@@ -198,6 +199,7 @@ async def _run(
     handlers |= SafetyOperations(node).handlers()
     handlers |= CollectionOperations(node).handlers()
     handlers |= WatchOperations(node, home=home.path).handlers()
+    handlers |= RecoveryOperations(node).handlers()
     members = MemberOperations(node, home=home)
     handlers = members.guarding(handlers | members.handlers())
     if log_requests:
@@ -216,6 +218,7 @@ async def _run(
         )
         nursery.start_soon(_discover, node, enrolment, host, base, tuple(addresses), rng)
         nursery.start_soon(feed.run)
+        nursery.start_soon(_keep_roster_file, node, home)
         nursery.start_soon(_keep_recovery_door, node, host, base, rng)
         if metrics_port is not None:
             nursery.start_soon(_tell_watchers, node, metrics_port, program)
@@ -232,6 +235,22 @@ async def _run(
         home.erase()
         log.info("this machine has left %s: its keys and shards are erased", membership.roster.name)
     log.info("ended")
+
+
+async def _keep_roster_file(node: Node, home: Home) -> None:
+    """Keep the paper's public keys where `recovery-kit check` finds them while no daemon runs."""
+    membership = node.membership
+    written = decode_roster((home.path / "roster").read_bytes()).root_public
+    while True:
+        changed = membership.changed
+        roster = membership.roster
+        if roster.root_public != written:
+            try:
+                await node.seams.io.run(home.write_private, "roster", encode_roster(roster))
+                written = roster.root_public
+            except OSError as error:
+                log.warning("the roster's file could not be written: %s", error)
+        await changed.wait()
 
 
 async def _keep_recovery_door(node: Node, host: str, base: int, rng: random.Random) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from p2pstore.ids import PeerId
 from p2pstore.keys.generation import Recipient
-from p2pstore.metadata.roster_statements import Duty, Endpoints
+from p2pstore.metadata.roster_statements import Duty, Endpoints, NewRoot, StatementId
 from p2pstore.seams.network import PeerEndpoint
 
 
@@ -89,3 +89,18 @@ class PendingRemoval:
 
     peer_id: PeerId
     voters: tuple[PeerId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PendingRenewal:
+    """Votes of admins for a new paper that do not suffice (yet).
+
+    Attributes:
+        new: its keys.
+        voters: the admins that agree, sorted.
+        statements: the ids of their statements.
+    """
+
+    new: NewRoot
+    voters: tuple[PeerId, ...]
+    statements: tuple[StatementId, ...]

@@ -17,7 +17,7 @@ from blake3 import blake3
 from p2pstore.errors import Malformed, PeerFault
 from p2pstore.ids import GenerationId, NetworkId, PeerId
 from p2pstore.keys.generation import Envelope, Recipient
-from p2pstore.metadata.member import Member, PendingRemoval, RemovedPeer
+from p2pstore.metadata.member import Member, PendingRemoval, PendingRenewal, RemovedPeer
 from p2pstore.metadata.roster_codec import is_genesis, read_statement
 from p2pstore.metadata.roster_judgement import judge
 from p2pstore.metadata.roster_statements import (
@@ -50,10 +50,13 @@ class Roster:
         self.network_id = network_id
         self.name = genesis.name
         self.created_s = genesis.created_s
-        self.root_public = genesis.root_public
-        self.recovery_public = genesis.recovery_public
-        self.recovery_curve_public = genesis.recovery_curve_public
         judged = judge(genesis, statements)
+        self.root_public = judged.keys.root_public
+        self.recovery_public = judged.keys.recovery_public
+        self.recovery_curve_public = judged.keys.recovery_curve_public
+        self.renewed = judged.keys is not genesis
+        self._outvoted = judged.outvoted
+        self._renewals = judged.renewals
         self.ignored = unreadable + judged.ignored
         self._statements = judged.retained
         self._members = judged.members
@@ -183,6 +186,15 @@ class Roster:
     def pending_removals(self) -> list[PendingRemoval]:
         """Votes against admins that do not suffice, sorted by PeerId."""
         return list(self._pending)
+
+    def pending_renewals(self) -> list[PendingRenewal]:
+        """Votes for a new paper that do not suffice, sorted by its root."""
+        return list(self._renewals)
+
+    def is_root(self, public: bytes) -> bool:
+        """Whether this key may sign as the root: the paper's, or that of a paper that only admins have replaced, whose
+        removal of one of them counts."""
+        return public == self.root_public or public in self._outvoted
 
     def next_sequence(self, subject: PeerId, about: Fact) -> int:
         """The sequence number for the next update of one fact about one peer."""

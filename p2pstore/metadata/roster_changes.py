@@ -22,10 +22,11 @@ from p2pstore.metadata.roster_codec import (
     make_generation,
     make_genesis,
     make_removal,
+    make_renewal,
     make_update,
     read_card,
 )
-from p2pstore.metadata.roster_statements import SELF_SIGNED, Duty, Fact, Profile, StatementId, network_id_of
+from p2pstore.metadata.roster_statements import SELF_SIGNED, Duty, Fact, NewRoot, Profile, StatementId, network_id_of
 
 
 class NotAllowed(Misuse):
@@ -132,8 +133,31 @@ def remove(
         kept=roster.statement_ids_by(subject) if kept is None else kept,
         cut=cut,
         stated_s=now_s,
-        sequence=roster.next_root_sequence(subject) if signer.public == roster.root_public else 0,
+        sequence=roster.next_root_sequence(subject) if roster.is_root(signer.public) else 0,
     )
+
+
+def renew(
+    signer: Signer, roster: Roster, new: NewRoot, *, now_s: float, kept: list[StatementId] | None = None
+) -> bytes:
+    """The statement by which a new paper replaces the old one, or an admin's vote for it. Follow it with
+    `mend_generations` and `share_generations`, which seal to the new recovery key.
+
+    Args:
+        signer: the keys of the old paper, or an admin's identity.
+        roster: as known now.
+        new: made with `make_new_root` from the new paper, or what another admin voted for.
+        now_s: wall time.
+        kept: which statements of the old root stay valid; by default all that `roster` holds.
+
+    Raises:
+        NotAllowed: the signer is neither, or `new` replaces another root.
+    """
+    demand_admin(signer, roster)
+    if new.replaced != roster.root_public:
+        raise NotAllowed("that would replace another paper than this household's")
+    ids = roster.statement_ids_by(peer_id_of(roster.root_public)) if kept is None else kept
+    return make_renewal(signer, roster.network_id, new=new, kept=ids, stated_s=now_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,4 +316,4 @@ def demand_admin(signer: Signer, roster: Roster) -> None:
 def may_sign(signer: Signer, roster: Roster) -> bool:
     """Whether the signer is an admin, or the root."""
     member = roster.member(peer_id_of(signer.public))
-    return signer.public == roster.root_public or (member is not None and member.role == "admin")
+    return roster.is_root(signer.public) or (member is not None and member.role == "admin")

@@ -7,6 +7,7 @@ another household. Format: docs/formats/roster.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from p2pstore.errors import Malformed, PeerFault
@@ -29,9 +30,11 @@ from p2pstore.metadata.roster_statements import (
     GenerationStatement,
     Genesis,
     Kind,
+    NewRoot,
     Profile,
     Reinstatement,
     Removal,
+    Renewal,
     Statement,
     StatementId,
     Update,
@@ -72,6 +75,7 @@ TIME_S_MAX: Final = 2.0**40
 
 _CONTEXT_STATEMENT: Final = "roster statement"
 _CONTEXT_CARD: Final = "peer card"
+_CONTEXT_NEW_ROOT: Final = "new root"
 _NO_NETWORK: Final = NetworkId(bytes(32))
 """In place of the network id in the genesis statement, whose hash is the network id."""
 
@@ -160,6 +164,25 @@ def make_generation(
 def make_reinstatement(household: HouseholdKeys, network: NetworkId, *, subject: PeerId, sequence: int) -> bytes:
     """A reinstatement by the root."""
     return _sealed(household, network, Kind.REINSTATEMENT, [subject, sequence])
+
+
+def make_new_root(fresh: HouseholdKeys, network: NetworkId, *, replaced: bytes) -> NewRoot:
+    """The keys of a new paper, which is in the caller's hands, in place of the root `replaced`."""
+    new = NewRoot(replaced, fresh.public, fresh.recovery_public, fresh.recovery_curve_public, b"")
+    return replace(new, signature=fresh.sign(_new_root_message(network, new)))
+
+
+def make_renewal(
+    signer: Signer, network: NetworkId, *, new: NewRoot, kept: Iterable[StatementId], stated_s: float
+) -> bytes:
+    """A renewal by the old root, or an admin's vote for one."""
+    keys = [new.replaced, new.root_public, new.recovery_public, new.recovery_curve_public, new.signature]
+    return _sealed(signer, network, Kind.RENEWAL, [keys, float(stated_s), sorted(kept)])
+
+
+def _new_root_message(network: NetworkId, new: NewRoot) -> bytes:
+    keys = new.replaced + new.root_public + new.recovery_public + new.recovery_curve_public
+    return in_context(_CONTEXT_NEW_ROOT, network + keys)
 
 
 def _sealed(signer: Signer, network: NetworkId, kind: Kind, body: Sequence[Any]) -> bytes:
@@ -360,6 +383,19 @@ def _read_reinstatement(fields: Fields, _network: NetworkId) -> Reinstatement:
     return reinstatement
 
 
+def _read_renewal(fields: Fields, network: NetworkId) -> Renewal:
+    keys = Fields(fields.array(most=5), "new root")
+    replaced, root, recovery, curve = (keys.raw(KEY_BYTES) for _ in range(4))
+    new = NewRoot(replaced, root, recovery, curve, keys.raw(SIGNATURE_BYTES))
+    keys.end()
+    verify(new.root_public, new.signature, _new_root_message(network, new))
+    stated_s, kept = fields.number(0.0, TIME_S_MAX), fields.array(most=KEPT_MAX)
+    if any(type(each) is not bytes or len(each) != STATEMENT_ID_BYTES for each in kept) or kept != sorted(set(kept)):
+        raise Malformed("renewal: kept ids are not sorted ids")
+    fields.end()
+    return Renewal(new, stated_s, tuple(kept))
+
+
 def _read_envelopes(fields: Fields) -> tuple[Envelope, ...]:
     return tuple(_read_envelope(Fields(each, "envelope")) for each in fields.array(most=ENVELOPES_MAX))
 
@@ -380,4 +416,5 @@ _READERS: Final[dict[Kind, Callable[[Fields, NetworkId], Body]]] = {
     Kind.REMOVAL: _read_removal,
     Kind.GENERATION: _read_generation,
     Kind.REINSTATEMENT: _read_reinstatement,
+    Kind.RENEWAL: _read_renewal,
 }

@@ -10,6 +10,9 @@ The rules of authority, in the order in which they are applied:
    admins it invents; and what an admin itself certified may vote against it.
 4. When an admin is removed, what it ever signed is void but for the statements that its removers name as kept.
 5. Of two quorums that remove each other, the one with the most senior voter (fewest certificates from the root) acts.
+6. A new paper replaces the root by the old root's word, or by that of all admins. Of what the old root signed only
+   what its replacement names as kept stays valid. Replaced by the admins alone, the old root can still remove one of
+   them, which may undo the replacement: so a stolen only admin does not throw the family out.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from p2pstore.ids import GenerationId, PeerId
 from p2pstore.keys.generation import Envelope
 from p2pstore.keys.identity import peer_id_of
 from p2pstore.limits import ROSTER_MEMBERS_MAX, ROSTER_UNPLACED_MAX
-from p2pstore.metadata.member import Member, PendingRemoval, RemovedPeer
+from p2pstore.metadata.member import Member, PendingRemoval, PendingRenewal, RemovedPeer
 from p2pstore.metadata.roster_statements import (
     SAID_BY_BOTH,
     SELF_SIGNED,
@@ -33,8 +36,10 @@ from p2pstore.metadata.roster_statements import (
     Fact,
     GenerationStatement,
     Genesis,
+    NewRoot,
     Reinstatement,
     Removal,
+    Renewal,
     Statement,
     StatementId,
     Update,
@@ -43,6 +48,10 @@ from p2pstore.metadata.roster_statements import (
 CERTIFICATE_CHAIN_MAX: Final = 16
 """Admins further than this from the root have no authority: a household's chain has two or three links, and a thief's
 endless chain must not cost everybody's processors."""
+
+
+ROOTS_MAX: Final = 64
+"""Papers of one household, one after the other; more are not followed, so that an endless chain costs nobody much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +67,9 @@ class Judged:
     generations: dict[GenerationId, int]
     envelopes: dict[GenerationId, tuple[Envelope, ...]]
     may_remove: Callable[[PeerId, Collection[PeerId]], bool]
+    keys: Genesis | NewRoot
+    outvoted: frozenset[bytes]
+    renewals: tuple[PendingRenewal, ...]
 
 
 def _without_superseded(statements: Mapping[StatementId, Statement]) -> dict[StatementId, Statement]:
@@ -97,14 +109,22 @@ class _Said:
 class _Court:
     """The statements sorted by kind, and who may say what, given whose authority has ended."""
 
-    def __init__(self, root: PeerId, statements: Mapping[StatementId, Statement]) -> None:
+    def __init__(
+        self,
+        root: PeerId,
+        former: Mapping[PeerId, frozenset[StatementId]],
+        statements: Mapping[StatementId, Statement],
+    ) -> None:
         self.root = root
+        self.former = former
+        self.roots = {root, *former}
         said = [_Said(each.id, each.author, each.body) for each in statements.values()]
         self.enrolments = [each for each in said if isinstance(each.body, Enrolment)]
         self.certificates = [each for each in said if isinstance(each.body, Certificate)]
         self.updates = [each for each in said if isinstance(each.body, Update)]
         self.removals = [each for each in said if isinstance(each.body, Removal)]
         self.generations = [each for each in said if isinstance(each.body, GenerationStatement)]
+        self.renewals = [each for each in said if isinstance(each.body, Renewal)]
         self.reinstatements = [each for each in said if isinstance(each.body, Reinstatement)]
         self.ended: dict[PeerId, frozenset[StatementId]] = {}
         self.ended_by: dict[PeerId, list[_Said]] = {}
@@ -115,12 +135,16 @@ class _Court:
 
     def stands(self, said: _Said) -> bool:
         """Whether its author had the right to say it (for kinds that take an admin)."""
-        if said.author == self.root:
-            return True
+        if said.author in self.roots:
+            return self.by_root(said)
         if said.author not in self.admins:
             return False
         kept = self.ended.get(said.author)
         return kept is None or said.id in kept
+
+    def by_root(self, said: _Said) -> bool:
+        """Whether the root says it, or a former one said it and that stays valid."""
+        return said.author == self.root or said.id in self.former.get(said.author, ())
 
     def end(self, peer: PeerId, votes: list[_Said]) -> None:
         """The authority of `peer` is over, but for what these removals keep."""
@@ -138,8 +162,9 @@ class _Court:
         while True:
             enrolled = self._standing_enrolments()
             links = self._links(enrolled)
-            admins = _reach({self.root}, links)
-            del admins[self.root]
+            admins = _reach(self.roots, links)
+            for root in self.roots:
+                del admins[root]
             if admins == self.admins and enrolled.keys() == self.enrolled.keys():
                 self.enrolled = enrolled
                 return
@@ -170,8 +195,10 @@ class _Court:
 
     def _uttered(self, said: _Said) -> bool:
         """Not void by the end of its author's authority; whether the author had any, the walk from the root finds."""
+        if said.author in self.roots:
+            return self.by_root(said)
         kept = self.ended.get(said.author)
-        return said.author == self.root or kept is None or said.id in kept
+        return kept is None or said.id in kept
 
     def may_remove(self, subject: PeerId, voters: Collection[PeerId]) -> bool:
         """Whether removals by these admins would remove `subject`."""
@@ -184,7 +211,7 @@ class _Court:
         if not others:
             return False
         links = self._links(self.enrolled)
-        sources = {self.root, subject}
+        sources = {*self.roots, subject}
         # A key that could have made all votes lies on every way to the first voter, hence on any one way.
         for suspect in _way(sources, others[0], links):
             if not _reach(sources, links, without=suspect).keys() & set(others):
@@ -231,11 +258,11 @@ def _way(sources: set[PeerId], goal: PeerId, links: Mapping[PeerId, list[PeerId]
 def judge(genesis: Genesis, statements: Mapping[StatementId, Statement]) -> Judged:
     """Who is a member, and of which keys, by these statements (all verified, of one household)."""
     statements = _without_superseded(statements)
-    court = _Court(peer_id_of(genesis.root_public), statements)
-    _apply_root(court)
-    _apply_quorums(court)
+    court, keys, outvoted, used = _enthrone(genesis, statements)
     gone, pending = _gone(court)
-    standing = {said.id for said in _standing(court)}
+    renewals = _pending_renewals(court, keys)
+    voted = {name for each in renewals for name in each.statements}
+    standing = {said.id for said in _standing(court)} | used | voted
     facts, sequences = _facts(court)
     members = _members(court, gone, facts)
     generations, envelopes = _generations(court)
@@ -259,6 +286,76 @@ def judge(genesis: Genesis, statements: Mapping[StatementId, Statement]) -> Judg
         generations=generations,
         envelopes=envelopes,
         may_remove=court.may_remove,
+        keys=keys,
+        outvoted=outvoted,
+        renewals=renewals,
+    )
+
+
+def _enthrone(
+    genesis: Genesis, statements: Mapping[StatementId, Statement]
+) -> tuple[_Court, Genesis | NewRoot, frozenset[bytes], set[StatementId]]:
+    """Follow the replacements of the root from the genesis on.
+
+    Returns:
+        The court under the last root, that root's keys, the former roots that only admins have replaced, and the
+        renewals that counted.
+    """
+    keys: Genesis | NewRoot = genesis
+    former: dict[PeerId, frozenset[StatementId]] = {}
+    outvoted: set[bytes] = set()
+    used: set[StatementId] = set()
+    while True:
+        root = peer_id_of(keys.root_public)
+        court = _Court(root, former, statements)
+        _apply_root(court)
+        _apply_quorums(court)
+        votes = _winning_renewal(court, keys)
+        if not votes or len(former) >= ROOTS_MAX:
+            return court, keys, frozenset(outvoted), used
+        if not any(each.author == root for each in votes):
+            outvoted.add(keys.root_public)
+        former[root] = frozenset(name for each in votes for name in each.body.kept)
+        used |= {each.id for each in votes}
+        keys = votes[0].body.new
+
+
+def _renewal_votes(court: _Court, keys: Genesis | NewRoot) -> dict[NewRoot, list[_Said]]:
+    """Who says by which keys the root is to be replaced: itself, and admins in good standing."""
+    roots = {peer_id_of(keys.root_public), *court.former}
+    votes: dict[NewRoot, list[_Said]] = {}
+    for said in sorted(court.renewals, key=lambda each: each.id):
+        new: NewRoot = said.body.new
+        if new.replaced == keys.root_public and peer_id_of(new.root_public) not in roots and (
+            said.author == court.root or (said.author in court.admins and said.author not in court.ended)
+        ):
+            votes.setdefault(new, []).append(said)
+    return votes
+
+
+def _winning_renewal(court: _Court, keys: Genesis | NewRoot) -> list[_Said]:
+    """The votes for the replacement that counts; [] for none.
+
+    Of several that the old root has signed, the one with all admins behind it counts, then the one with most of them:
+    who has but a copy of the paper has none.
+    """
+    admins = {peer for peer in court.admins if peer not in court.ended}
+    best: tuple[tuple[bool, int, bytes], list[_Said]] | None = None
+    for new, votes in _renewal_votes(court, keys).items():
+        voters = {each.author for each in votes} & admins
+        by_all = bool(admins) and voters == admins
+        if by_all or any(each.author == court.root for each in votes):
+            rank = (not by_all, -len(voters), new.root_public)
+            if best is None or rank < best[0]:
+                best = rank, votes
+    return [] if best is None else best[1]
+
+
+def _pending_renewals(court: _Court, keys: Genesis | NewRoot) -> tuple[PendingRenewal, ...]:
+    """Votes of admins for a new paper that do not suffice yet."""
+    return tuple(
+        PendingRenewal(new, tuple(sorted({each.author for each in votes})), tuple(each.id for each in votes))
+        for new, votes in sorted(_renewal_votes(court, keys).items(), key=lambda each: each[0].root_public)
     )
 
 
@@ -266,16 +363,16 @@ def _apply_root(court: _Court) -> None:
     """Rule 1: the root's removals and reinstatements, of which the higher sequence counts, then removal."""
     reinstated: dict[PeerId, int] = {}
     for said in court.reinstatements:
-        if said.author == court.root:
+        if court.by_root(said):
             reinstated[said.body.subject] = max(reinstated.get(said.body.subject, -1), said.body.sequence)
     removed: dict[PeerId, int] = {}
     for said in court.removals:
-        if said.author == court.root:
+        if court.by_root(said):
             removed[said.body.subject] = max(removed.get(said.body.subject, -1), said.body.sequence)
     court.immune = frozenset(peer for peer, sequence in reinstated.items() if sequence > removed.get(peer, -1))
     for peer, sequence in sorted(removed.items()):
         if peer not in court.immune:
-            votes = [each for each in court.removals if each.author == court.root and each.body.subject == peer]
+            votes = [each for each in court.removals if court.by_root(each) and each.body.subject == peer]
             court.end(peer, [each for each in votes if each.body.sequence == sequence])
 
 
@@ -286,7 +383,7 @@ def _apply_quorums(court: _Court) -> None:
         for subject in sorted({each.body.subject for each in court.removals}):
             if subject in court.ended or subject in court.immune or subject not in court.admins:
                 continue
-            voters = {each.author for each in court.votes_against(subject) if each.author != court.root}
+            voters = {each.author for each in court.votes_against(subject) if each.author not in court.roots}
             if court.is_quorum(subject, voters):
                 rank = (min(court.admins[each] for each in voters if each != subject), subject)
                 best = rank if best is None else min(best, rank)
@@ -324,7 +421,7 @@ def _standing(court: _Court) -> list[_Said]:
     ]
     return [
         *(each for each in by_admins if court.stands(each)),
-        *(each for each in court.reinstatements if each.author == court.root),
+        *(each for each in court.reinstatements if court.by_root(each)),
         *(each for each in court.removals if each.author == each.body.subject and each.author in court.enrolled),
         *(
             each
@@ -335,7 +432,9 @@ def _standing(court: _Court) -> list[_Said]:
 
 
 def _may_describe(court: _Court, said: _Said) -> bool:
-    return said.body.subject in court.enrolled and said.author in (said.body.subject, court.root)
+    return said.body.subject in court.enrolled and (
+        said.author == said.body.subject or court.by_root(said)
+    )
 
 
 def _removed(court: _Court, peer: PeerId, votes: Iterable[_Said], facts: Mapping[Fact, Any]) -> RemovedPeer:
@@ -368,7 +467,7 @@ def _facts(court: _Court) -> tuple[dict[PeerId, dict[Fact, Any]], dict[tuple[Pee
         if not _may_say(court, said):
             continue
         key = (update.subject, update.about)
-        rank = (said.author == court.root, update.sequence, said.id, update.value)
+        rank = (said.author in court.roots, update.sequence, said.id, update.value)
         sequences[key] = max(sequences.get(key, 0), update.sequence)
         if key not in facts or rank[:3] > facts[key][:3]:
             facts[key] = rank

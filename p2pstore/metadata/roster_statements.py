@@ -35,6 +35,7 @@ class Kind(IntEnum):
     REMOVAL = 4
     GENERATION = 5
     REINSTATEMENT = 6
+    RENEWAL = 7
 
 
 class Fact(IntEnum):
@@ -191,7 +192,39 @@ class Reinstatement:
     sequence: int
 
 
-Body = Genesis | Enrolment | Certificate | Update | Removal | GenerationStatement | Reinstatement
+@dataclass(frozen=True, slots=True)
+class NewRoot:
+    """The keys of a new paper, bound to what they replace by the new root's own signature.
+
+    Attributes:
+        replaced: public key of the root that it replaces.
+        root_public, recovery_public, recovery_curve_public: as in a genesis.
+        signature: of the new root.
+    """
+
+    replaced: bytes
+    root_public: bytes
+    recovery_public: bytes
+    recovery_curve_public: bytes
+    signature: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """The root, or an admin, says that a new paper key replaces the old. Admins count when all of them say the same.
+
+    Attributes:
+        new: the new keys.
+        stated_s: wall time.
+        kept: statements of the old root that stay valid; the rest of what it signed is void.
+    """
+
+    new: NewRoot
+    stated_s: float
+    kept: tuple[StatementId, ...]
+
+
+Body = Genesis | Enrolment | Certificate | Update | Removal | GenerationStatement | Reinstatement | Renewal
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,8 @@ CALLS: dict[str, list[str | bytes]] = {
     "peers replace": ["peers", "replace", "nas", "attic", "--yes"],
     "recovery-kit print": ["recovery-kit", "print", "--words-file", "WORDS"],
     "recovery-kit shares": ["recovery-kit", "shares", "--words-file", "WORDS"],
+    "recovery-kit rotate": ["recovery-kit", "rotate", "--lost", "--out", "KIT"],
+    "recovery-kit agree": ["recovery-kit", "agree", "ab"],
     "sim run": ["sim", "run", "new-disk", "--peers", "2", "--days", "0.002"],
     "sim replay": ["sim", "replay", "PLAN"],
     "sim swarm": ["sim", "swarm", "--seeds", "1", "--peers", "2", "--minutes", "2"],

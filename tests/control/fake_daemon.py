@@ -96,6 +96,9 @@ class FakeDaemon:
         parts = ("rename", "site", "role", "limit", "revoke", "forget", "frozen", "adopt", "retire", "replace")
         for part in parts:
             ops[f"peers.{part}"] = self._noted(f"peers.{part}", getattr(self, f"op_peers_{part}"))
+        ops["recovery-kit"] = self._noted("recovery-kit", self.op_paper)
+        for part in ("rotate", "agree"):
+            ops[f"recovery-kit.{part}"] = self._noted(f"recovery-kit.{part}", self.op_paper_vote)
         ops["watch"] = self._noted("watch", self.op_watch)
         for part in ("add", "rm", "allow", "keep"):
             ops[f"watch.{part}"] = self._noted(f"watch.{part}", getattr(self, f"op_watch_{part}"))
@@ -171,6 +174,15 @@ class FakeDaemon:
 
     async def op_peers_adopt(self, call: Call) -> Any:
         return {"name": call.args["name"], "peer_id": "ab" * 32, "adopted": 2}
+
+    async def op_paper(self, call: Call) -> Any:
+        return {
+            "household": "Meyer", "network_id": "cd" * 32, "root": bytes(32), "recovery": bytes(32),
+            "recovery_curve": bytes(32), "renewed": False,
+        }  # fmt: skip
+
+    async def op_paper_vote(self, call: Call) -> Any:
+        return {"household": "Meyer", "root": "ab" * 32, "counts": True, "lacking": [], "away": ["laptop"]}
 
     async def op_watch_add(self, call: Call) -> Any:
         return {**WATCH, "local": call.args["local"], "target": call.args["target"], "hold": None}

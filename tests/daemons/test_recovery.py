@@ -174,6 +174,34 @@ def test_two_of_three_family_shares_restore_everything_and_one_does_not(folder: 
         assert digests(folder / "out" / "src") == digests(folder / "src")
 
 
+def test_a_new_paper_replaces_the_old_everywhere_also_for_who_was_away(folder: Path) -> None:
+    with family(folder, "AB") as found:
+        make_files(folder / "src", [10, 300_000], seed=6)
+        store(found["A"], folder / "src", 2)
+        wait_tree(found["B"], 3)
+        found["B"].kill()
+        home, kit = found["A"].home, folder / "new-kit"
+        rotated = p2p(home, "recovery-kit", "rotate", "--words-file", str(found.kit), "--out", str(kit), "--json")
+        assert rotated.code == 0, rotated
+        assert problems(rotated.json, load("recovery-kit-rotate")) == []
+        assert (rotated.json["counts"], rotated.json["away"]) == (True, ["B"])
+        start(found["B"])
+        wait_until(
+            lambda: p2p(found["B"].home, "recovery-kit", "check", "--words-file", str(kit), "--json").code == 0,
+            "B, which was away, knows the new paper",
+        )
+        for machine in found.all():
+            old = p2p(machine.home, "recovery-kit", "check", "--words-file", str(found.kit), "--json")
+            assert (old.code, old.json["code"]) == (12, "other-household")
+            host, port = at(machine)
+            here = ("recovery-kit", "use", "--at", f"{host}:{port}", "--json")
+            refused = p2p(folder / "x", *here, "--to", str(folder / "old"), "--words-file", str(found.kit))
+            assert (refused.code, refused.json["code"]) == (12, "other-household")
+        used = p2p(folder / "x", *here, "--to", str(folder / "out"), "--words-file", str(kit))
+        assert used.code == 0, used
+        assert digests(folder / "out" / "src") == digests(folder / "src"), "also what was stored before"
+
+
 EVERY_KIND = [*sorted(sync.KINDS | shards.KINDS | liveness.KINDS), "shard.drop", "of.tomorrow"]
 
 

@@ -11,7 +11,7 @@ import pytest
 from p2pstore.ids import NetworkId
 from p2pstore.metadata.roster import Roster
 from p2pstore.metadata.roster_codec import read_card, read_statement
-from p2pstore.metadata.roster_statements import Update, network_id_of
+from p2pstore.metadata.roster_statements import Renewal, Update, network_id_of
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parent.parent / "vectors" / "roster.json").read_text("utf-8"))
 NETWORK = NetworkId(bytes.fromhex(VECTORS["network_id"]))
@@ -49,3 +49,15 @@ def test_the_set_amounts_to_what_it_ever_did() -> None:
     found = [[each.peer_id.hex(), each.name, each.role, each.site, each.capacity_bytes] for each in roster.members()]
     assert found == VECTORS["members"]
     assert [each.peer_id.hex() for each in roster.removed()] == VECTORS["removed"]
+
+
+@pytest.mark.parametrize("vector", VECTORS["renewals"], ids=lambda vector: vector["id"])
+def test_renewals_are_read_as_ever(vector: dict[str, Any]) -> None:
+    statement = read_statement(bytes.fromhex(vector["data"]), NETWORK)
+    assert isinstance(statement.body, Renewal)
+    assert (statement.id.hex(), statement.signer.hex()) == (vector["id"], vector["signer"])
+    new = statement.body.new
+    for key in ("replaced", "root_public", "recovery_public", "recovery_curve_public"):
+        assert getattr(new, key).hex() == vector[key]
+    assert [name.hex() for name in statement.body.kept] == vector["kept"]
+    assert statement.body.stated_s == vector["stated_s"]

@@ -1,4 +1,4 @@
-"""recovery-kit check, print, shares, use: the paper key. The words stay in this process; none is written unasked."""
+"""recovery-kit check, print, shares, rotate, agree, use: the paper key. Words are written nowhere unasked."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from p2pstore.cli.session import Session
 from p2pstore.cli.verb import Verb, VerbGroup
 from p2pstore.control import exits
 from p2pstore.control.faults import Failure, Fault, fault_of
+from p2pstore.ids import NetworkId
 
 if TYPE_CHECKING:
     from p2pstore.daemon.recover import Restored
@@ -162,6 +163,71 @@ def shares(
     lines = [f"{total} shares are in {out}: print each by itself, and delete the files"]
     session.show(result, [*lines, f"any {needed} of them open everything; one tells nothing"])
     return exits.DONE
+
+
+@kit.command(cls=Verb)
+@click.option("--lost", is_flag=True, help="The old words are lost: every admin has to agree instead.")
+@click.option("--out", "kit_file", metavar="FILE", help="Write the new page there, for you alone (mode 0600).")
+@_WORDS_FILE
+@_SHARES
+@click.pass_obj
+def rotate(
+    session: Session, *, lost: bool, kit_file: str | None, words_files: tuple[str, ...], shares: bool
+) -> int:
+    """Replace the paper key: new words, and the old ones open nothing that is stored from then on.
+
+    Run it on an admin machine. It asks for the old words; with --lost it does not, and then every admin machine has to
+    agree (`recovery-kit agree`). Who had a copy of the old words may have read what was stored until now.
+    """
+    import random
+    import time
+
+    from p2pstore.cli.verbs.start import show_kit
+    from p2pstore.keys.household import RecoveryKit, new_secret, words_of
+
+    paper = session.ask("recovery-kit")
+    if kit_file is None and not session.interactive:
+        raise click.UsageError("missing --out FILE: the new words are shown to a person or written to a file")
+    old = None if lost else secret_typed(session, words_files, shares=shares)
+    if old is not None:
+        _demand_keys(paper["household"], old, (paper["root"], paper["recovery"], paper["recovery_curve"]))
+    fresh = new_secret(random.SystemRandom())
+    network_id = NetworkId(bytes.fromhex(paper["network_id"]))
+    page = RecoveryKit(paper["household"], time.time(), network_id, words_of(fresh), _machines(session))
+    if kit_file is not None:
+        is_html = kit_file.lower().endswith((".html", ".htm"))
+        _write_private(Path(kit_file), page.page_html() if is_html else page.page() + "\n" + page.qr_terminal())
+    else:
+        show_kit(session, list(page.words), page.qr_terminal())
+    result = session.ask("recovery-kit.rotate", {"new": fresh, **({} if old is None else {"secret": old})})
+    where = [] if kit_file is None else [f"the new recovery kit is in {kit_file}: print it, and delete the file"]
+    return _show_rotated(session, result, where)
+
+
+@kit.command(cls=Verb)
+@click.argument("root", required=False, default="")
+@click.pass_obj
+def agree(session: Session, *, root: str) -> int:
+    """Agree to a new paper key that another admin made with `rotate --lost`.
+
+    ROOT, the first digits of its number, tells several apart.
+    """
+    return _show_rotated(session, session.ask("recovery-kit.agree", {"root": root}), [])
+
+
+def _show_rotated(session: Session, result: dict[str, Any], where: list[str]) -> int:
+    if result["counts"]:
+        lines = [f"the new words are the paper key of {result['household']} now; destroy the old paper and its shares"]
+        if result["away"]:
+            lines.append(f"away, and still to hear of it: {', '.join(result['away'])}")
+        lines.append("what the old words could open until now, who has a copy of them may have read")
+    else:
+        lines = [
+            f"the old paper still counts: {', '.join(result['lacking'])} must agree to {result['root'][:8]}",
+            "on each of them: p2pstore recovery-kit agree",
+        ]
+    session.show(result, where + lines)
+    return exits.DONE if result["counts"] else exits.PARTLY
 
 
 @kit.command(cls=Verb)
@@ -405,13 +471,17 @@ def _machines(session: Session) -> tuple[tuple[str, str], ...]:
 
 
 def _demand_same_household(roster: Roster, secret: bytes) -> None:
+    wanted = (roster.root_public, roster.recovery_public, roster.recovery_curve_public)
+    _demand_keys(roster.name, secret, wanted)
+
+
+def _demand_keys(household: str, secret: bytes, wanted: tuple[bytes, bytes, bytes]) -> None:
     from p2pstore.keys.household import HouseholdKeys
 
     keys = HouseholdKeys.derive(secret)
-    derived = (keys.public, keys.recovery_public, keys.recovery_curve_public)
-    if derived != (roster.root_public, roster.recovery_public, roster.recovery_curve_public):
-        what = f"these words are not those of {roster.name}"
-        why = "every word is right in itself: this is the paper of another household"
+    if (keys.public, keys.recovery_public, keys.recovery_curve_public) != wanted:
+        what = f"these words are not those of {household}"
+        why = "every word is right in itself: this is the paper of another household, or one that was replaced"
         raise Failure(Fault("other-household", what, why, (), exits.NOT_ALLOWED))
 
 
@@ -424,3 +494,5 @@ def _write_private(path: Path, content: str) -> None:
         raise Failure(Fault("exists", f"{path} is there already", why, ("--out OTHER",), exits.REFUSED)) from None
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

@@ -85,7 +85,7 @@ def init(
     if kit is not None:
         kit.write(created.kit_text)
     else:
-        _show_kit(session, created.words, created.qr_text)
+        show_kit(session, created.words, created.qr_text)
     result = {
         "household": household,
         "name": name,
@@ -258,7 +258,7 @@ def _host_name() -> str:
     return socket.gethostname().partition(".")[0] or "machine"
 
 
-def _show_kit(session: Session, words: list[str], qr_text: str) -> None:
+def show_kit(session: Session, words: list[str], qr_text: str) -> None:
     """Show the words once, on the terminal and nowhere else, and ask some of them back."""
     from p2pstore.keys.household import positions_to_ask
 
