@@ -322,6 +322,40 @@ class Actions:
         files = words.count(int(result.get("files", 0)), "file")
         return f"{files} read back, {bad:,} failed" if bad else f"{files} read back and right, every byte"
 
+    # --- a household to try out ---------------------------------------------------------------------------------------
+
+    def on_stage(self, deed: str) -> None:
+        """Ask which machine, and do it: "kill", "wipe" or "bring_back"."""
+        stage = self._app.stage
+        if stage is None:
+            return
+        fitting = [one.name for one in stage.actors() if one.runs == (deed != "bring_back") and not one.wiped]
+        if not fitting:
+            self._app.notify("no machine is left for that")
+            return
+        title = {"kill": "Kill which one?", "wipe": "Burn which one, with its disk?"}.get(deed, "Bring which one back?")
+
+        def then(name: str | None) -> None:
+            if name is not None:
+                self._app.run_worker(self._on_stage(deed, name), group="actions")
+
+        def complete(typed: str) -> list[str]:
+            return [name for name in fitting if name.startswith(typed)]
+
+        def check(typed: str) -> str:
+            return "" if typed in fitting else f"one of these: {', '.join(fitting)}"
+
+        hint = f"{', '.join(fitting)}: their files are copies"
+        self._ask(then, title, hint, check=check, complete=complete)
+
+    async def _on_stage(self, deed: str, name: str) -> None:
+        try:
+            await asyncio.to_thread(getattr(self._app.stage, deed), name)
+        except Failure as failure:
+            self._app.complain(failure.fault)
+        self._app.link.hurry()
+        self._app.touch()
+
     # --- the daemon -------------------------------------------------------------------------------------------------
 
     async def start_daemon(self, run: Callable[[Sequence[str]], Any]) -> None:

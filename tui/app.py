@@ -40,6 +40,7 @@ from tui.words import Glyphs
 
 if TYPE_CHECKING:
     from tui.dialogs.first_run import Run
+    from tui.stage import Stage
 
 PAINT_EVERY_S: Final = 0.25
 """Four paints a second: more is not seen, and costs a tenth of a core (facts)."""
@@ -71,6 +72,7 @@ class P2pApp(App[None]):
         pane: the pane to begin with.
         now: wall time.
         run: runs a `p2pstore` command: (exit code, answer).
+        stage: machines that are there to be killed and brought back; a real household has none.
     """
 
     CSS_PATH = "app.tcss"
@@ -84,6 +86,9 @@ class P2pApp(App[None]):
             Binding(str(number), f"pane('{name}')", name, show=False, id=f"pane_{name.lower()}")
             for number, name in enumerate(PANES, 1)
         ],
+        Binding("K", "stage('kill')", "kill a machine", id="stage_kill"),
+        Binding("B", "stage('bring_back')", "bring one back", id="stage_back"),
+        Binding("W", "stage('wipe')", "burn one", id="stage_burn"),
         Binding("ctrl+p,colon", "command_palette", "commands", show=False, id="commands"),
         Binding("q,ctrl+q", "quit", "quit", show=False, id="quit"),
         Binding("ctrl+c", "quit", "quit", show=False, priority=True, system=True, id="quit_now"),
@@ -99,8 +104,10 @@ class P2pApp(App[None]):
         pane: str = "Files",
         now: Callable[[], float] = time.time,
         run: Run | None = None,
+        stage: Stage | None = None,
     ) -> None:
         super().__init__()
+        self.stage = stage
         self.home_path = home
         self.glyphs = glyphs
         self.now = now
@@ -130,6 +137,8 @@ class P2pApp(App[None]):
 
     def compose(self) -> ComposeResult:
         """Verdict, tabs, banner, pane, transfers, keys. Panes are made when they are first wanted."""
+        if self.stage is not None:
+            yield Said(id="stage")
         yield Said(id="status")
         yield Tabs(list(PANES), id="tabs")
         yield Said(id="banner")
@@ -223,8 +232,14 @@ class P2pApp(App[None]):
         width = self.size.width
         main = self.main
         main.query_one("#status", Said).say(headline(self.model, now_s, width, self.glyphs))
+        if self.stage is not None:
+            from tui.stage import stage_line
+
+            main.query_one("#stage", Said).say(stage_line(self.stage, width, self.glyphs))
         main.query_one(Tabs).show(self._pane_name)
         warning = banner(self.model, now_s, self.glyphs)
+        if self.stage is not None and self.model.standing.kind == "gone":
+            warning = assemble((" the machine whose screens these are does not run: B brings it back", "bold $warning"))
         line = main.query_one("#banner", Said)
         line.set_class(warning is not None, "shown")
         if warning is not None:
@@ -346,7 +361,9 @@ class P2pApp(App[None]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002  Textual's
         """The daemon is started only where none runs."""
         if action == "start_daemon":
-            return self.model.standing.kind == "gone"
+            return self.model.standing.kind == "gone" and self.stage is None
+        if action == "stage":
+            return self.stage is not None
         needed = {"find": "search", "invite": "invite"}.get(action)
         return needed is None or self.model.knows(needed)
 
@@ -364,6 +381,10 @@ class P2pApp(App[None]):
         """Start the daemon."""
         starting = self.actions.start_daemon(self.run_p2pstore)
         self.run_worker(starting, group="start", exclusive=True)
+
+    def action_stage(self, deed: str) -> None:
+        """Do something to a machine of the stage."""
+        self.actions.on_stage(deed)
 
     def action_invite(self) -> None:
         """Invite a machine."""
@@ -400,11 +421,13 @@ class P2pApp(App[None]):
         return iter(list[SystemCommand]())
 
 
-def run(home: Path, *, ascii_only: bool = False, theme: str | None = None, pane: str = "Files") -> int:
+def run(
+    home: Path, *, ascii_only: bool = False, theme: str | None = None, pane: str = "Files", stage: Stage | None = None
+) -> int:
     """Run the app until a person leaves it. Returns the exit code."""
     environ = dict(os.environ)
     warnings.simplefilter("ignore")  # Textual paints on standard error: a warning there would corrupt the screen
     glyphs = words.ASCII if ascii_only or themes.wants_ascii(environ) else words.UNICODE
-    app = P2pApp(home, glyphs=glyphs, theme=theme or themes.for_terminal(environ), pane=pane)
+    app = P2pApp(home, glyphs=glyphs, theme=theme or themes.for_terminal(environ), pane=pane, stage=stage)
     app.run()
     return app.return_code or 0

@@ -183,8 +183,8 @@ class _Demo:
 
     def play(self, paths: list[Path]) -> int:
         """All acts. Returns the exit code."""
-        self._raise_household()
-        sources = paths or self._make_files()
+        self.raise_household()
+        sources = paths or self.make_files()
         self._put_at_s = time.time()
         put = self._store(sources)
         self._bring_back_and_break()
@@ -219,7 +219,7 @@ class _Demo:
         )
         return code
 
-    def _raise_household(self) -> None:
+    def raise_household(self) -> None:
         from p2pstore.daemon.setup import create_household, join_household
 
         first, *rest = self._machines
@@ -260,7 +260,7 @@ class _Demo:
                     raise DemoFailed(f"machine {machine.name} does not hear all others")
                 time.sleep(0.05)
 
-    def _make_files(self) -> list[Path]:
+    def make_files(self) -> list[Path]:
         """This project's own sources, and files of the size of photos."""
         source = Path(__file__).resolve().parents[1]
         photos = self._folder / "photos"
@@ -495,7 +495,7 @@ def household(folder: Path, names: str) -> Iterator[list[Machine]]:
     machines = [Machine(name, folder / name) for name in names]
     demo = _Demo(folder, machines, 0, Story(_silent()), _silent())
     try:
-        demo._raise_household()
+        demo.raise_household()
         yield machines
     finally:
         for machine in machines:

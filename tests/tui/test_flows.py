@@ -10,13 +10,14 @@ from typing import Any
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from p2pstore.control.faults import Fault
+from p2pstore.control.faults import Failure, Fault
 from p2pstore.keys.words import word_list as keys_word_list
 from tests.tui.fake_backend import NO_HOUSEHOLD, NOT_RUNNING, TRANSFERS, FakeHousehold
 from tests.tui.screens import running, settle, show, text_of
 from tui.app import P2pApp
 from tui.dialogs.confirm import Confirm
 from tui.dialogs.first_run import FirstRun, word_list
+from tui.stage import Actor
 
 
 def app_of(pilot: Pilot[None]) -> P2pApp:
@@ -396,6 +397,61 @@ def test_tab_completes_the_words_of_a_code_and_goes_on_elsewhere() -> None:
 
 def test_codes_are_made_of_the_words_that_are_completed() -> None:
     assert word_list() == keys_word_list()
+
+
+class FakeStage:
+    """Three machines of which one burned."""
+
+    title = "DEMO"
+    event = "04:40:01 C burned with its disk"
+
+    def __init__(self) -> None:
+        self.done: list[tuple[str, str]] = []
+        self.runs = {"A": True, "B": True, "C": False}
+
+    def actors(self) -> list[Actor]:
+        return [Actor(name, runs, name == "C") for name, runs in self.runs.items()]
+
+    def kill(self, name: str) -> None:
+        self.done.append(("kill", name))
+        self.runs[name] = False
+
+    def wipe(self, name: str) -> None:
+        self.done.append(("wipe", name))
+
+    def bring_back(self, name: str) -> None:
+        self.done.append(("bring_back", name))
+        raise Failure(Fault("gone", f"{name} did not start", "", (), 1))
+
+
+def test_machines_of_a_demo_are_killed_by_name_and_a_failure_is_said() -> None:
+    household, stage = FakeHousehold(), FakeStage()
+
+    async def flow(pilot: Pilot[None]) -> None:
+        assert "DEMO   A■ B■ C✗   2 of 3 run" in text_of(app_of(pilot))
+        await press(pilot, "K")
+        await press(pilot, *"C", "enter")
+        assert stage.done == [], "it burned already"
+        await press(pilot, "backspace", *"B", "enter")
+        assert stage.done == [("kill", "B")]
+        assert "B□" in text_of(app_of(pilot))
+        await press(pilot, "B")
+        await press(pilot, *"B", "enter")
+        assert "B did not start" in notices(pilot)
+
+    show(household, flow, stage=stage)
+
+
+def test_a_real_household_has_no_keys_that_kill_machines() -> None:
+    household = FakeHousehold()
+
+    async def flow(pilot: Pilot[None]) -> None:
+        for key in "KBW":
+            await pilot.press(key)
+            assert len(pilot.app.screen_stack) == 1
+        assert "DEMO" not in text_of(app_of(pilot))
+
+    show(household, flow)
 
 
 def test_what_was_put_into_the_trash_comes_back_with_one_key() -> None:

@@ -12,6 +12,7 @@ from p2pstore.control import exits
 from p2pstore.control.faults import Fault
 from tests.tui.fake_backend import NO_HOUSEHOLD, NOT_RUNNING, NOW, OTHER_VERSION, TRANSFERS, FakeHousehold
 from tests.tui.screens import SIZES, compare, running, settle
+from tests.tui.test_flows import FakeStage
 from tui import words
 
 ROOT = [b"/"]
@@ -187,6 +188,10 @@ def test_a_code_is_completed_word_by_word(monkeypatch: pytest.MonkeyPatch) -> No
     household = FakeHousehold()
     household.refusal = NO_HOUSEHOLD
     golden("join", household, "j", *"7-guit", "tab", *"sunn", sizes=((60, 20), (80, 24)))
+
+
+def test_a_demo_is_never_mistaken_for_the_real_household() -> None:
+    golden("demo", FakeHousehold(state="risk"), "2", sizes=((60, 20), (80, 24)), colours=True, stage=FakeStage())
 
 
 def test_plain_characters_only_where_the_font_has_no_shapes() -> None:

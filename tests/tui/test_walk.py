@@ -1,7 +1,7 @@
-"""A first-time walk, with the screens open all the time: no household, one machine, three machines, files that are safe.
+"""A first-time walk with the screens open all the time: no household, one machine, three machines, files that are safe.
 
-Everything is real: the screens start `p2pstore init` and `up` as a person's terminal would, the other machines join with
-the code that is read off the screen.
+Everything is real: the screens start `p2pstore init` and `up` as a person's terminal would, the other machines join
+with the code that is read off the screen.
 """
 
 from __future__ import annotations

@@ -20,13 +20,20 @@ from p2pstore.errors import P2PStoreError
 @click.option("--kill", type=click.IntRange(min=0), default=2, show_default=True, help="Machines to kill.")
 @click.option("--peers", type=click.IntRange(min=1, max=30), default=6, show_default=True, help="Machines to start.")
 @click.option("--keep", is_flag=True, help="Leave it running, and say how to look around.")
+@click.option("--tui", "screens", is_flag=True, help="Open the screens; kill machines and bring them back from there.")
 @click.pass_obj
-def demo(session: Session, paths: tuple[Path, ...], *, kill: int, peers: int, keep: bool) -> int:
+def demo(session: Session, paths: tuple[Path, ...], *, kill: int, peers: int, keep: bool, screens: bool) -> int:
     """Watch it survive: six machines, two killed, every byte compared.
 
     Starts real daemons on this machine, in a temporary folder, stores PATHs (or files of its own), kills some of the
     daemons in the middle, and reads everything back.
     """
+    if screens:
+        from p2pstore.cli.demo_stage import run as run_with_screens
+        from p2pstore.cli.verbs.tui import demand_terminal
+
+        demand_terminal(session)
+        return run_with_screens(list(paths), peers=peers, session=session)
     from p2pstore.cli.demo import run
 
     return run(list(paths), kill=kill, keep=keep, peers=peers, session=session)

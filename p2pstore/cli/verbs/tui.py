@@ -28,10 +28,15 @@ def tui(session: Session, *, screen: str, ascii_only: bool, theme: str | None) -
 
     Keys are shown at the bottom; ? lists all of them. For screen readers, ls, peers and safe with --plain say the same.
     """
+    demand_terminal(session)
+    from tui.app import run
+
+    return run(session.home, ascii_only=ascii_only, theme=theme, pane=screen.capitalize())
+
+
+def demand_terminal(session: Session) -> None:
+    """Raises Failure where nobody could see the screens."""
     if session.json or session.plain or not (sys.stdin.isatty() and sys.stderr.isatty()):
         why = "it draws on a terminal (on standard error), for a person"
         fix = ("p2pstore status --json", "p2pstore safe --plain")
         raise Failure(Fault("no-terminal", "the screens need a terminal", why, fix, exits.USAGE))
-    from tui.app import run
-
-    return run(session.home, ascii_only=ascii_only, theme=theme, pane=screen.capitalize())
