@@ -46,7 +46,8 @@ def fixed(candidates: list[Candidate], promise: Promise, *, needed: int = 4, tot
         worst = max((len(failed) for failed in failure_sets(peers, promise, sites)), default=total)
         if len(chosen) < total or total - worst < needed:
             return stored
-        free = [replace(each, free_bytes=each.free_bytes - piece // needed) if each in chosen else each for each in free]
+        share = piece // needed
+        free = [replace(each, free_bytes=each.free_bytes - share) if each in chosen else each for each in free]
         stored += piece
 
 
