@@ -56,6 +56,11 @@ class References:
         self.encodings: set[EncodingId] = set()
         """Stripes that are named by evidence which cannot be followed to a chunk: commits beyond a fork."""
 
+    @property
+    def size_bytes(self) -> int:
+        """What it takes of memory."""
+        return len(self._bits)
+
     def _places(self, chunk: ChunkId) -> list[int]:
         digest = blake3(chunk, key=self._salt).digest(8 * _HASHES)
         return [int.from_bytes(digest[at : at + 8]) % self._size for at in range(0, 8 * _HASHES, 8)]
