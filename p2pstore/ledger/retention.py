@@ -182,12 +182,14 @@ class Sweep:
         Their tombstones stay, so that what was removed stays removed; they name nothing that must be kept.
         """
         rows = self._database.execute(
-            "SELECT e.hlc, v.id, e.entry FROM entries e JOIN versions v ON v.id = e.version"
+            "SELECT e.hlc, v.id, e.entry, v.came FROM entries e JOIN versions v ON v.id = e.version"
             " WHERE e.alive = 0 AND v.deleted = 1 AND (e.hlc, v.id) > (?, ?) AND e.hlc < ?"
             " ORDER BY e.hlc, v.id LIMIT ?",
             (*(after or (-1, 0)), self._now_ms << COUNTER_BITS, limit),
         )
-        due = [row for row in rows if is_over(self.days(EntryId(row[2])), hlc_ms(row[0]), self._now_ms)]
+        due = [
+            row for row in rows if is_over(self.days(EntryId(row[2])), hlc_ms(max(row[0], row[3])), self._now_ms)
+        ]
         self._bury(due)
         return Swept(len(due), (rows[-1][0], rows[-1][1]) if len(rows) == limit else None)
 
@@ -218,7 +220,8 @@ class Sweep:
         )
         removed = self._database.execute(
             "SELECT e.hlc, v.id, e.entry, v.size FROM entries e JOIN versions v ON v.id = e.version"
-            " WHERE e.alive = 0 AND v.deleted = 1 AND e.hlc < ? AND v.size > 0 ORDER BY e.hlc, v.id LIMIT ?",
+            " WHERE e.alive = 0 AND v.deleted = 1 AND e.hlc < ?1 AND v.came < ?1 AND v.size > 0"
+            " ORDER BY e.hlc, v.id LIMIT ?2",
             (oldest, limit),
         )
         dropped = 0

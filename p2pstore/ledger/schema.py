@@ -141,7 +141,15 @@ _TABLES_8: Final = (
     "CREATE TABLE closed_lists(slot INTEGER, sequence INTEGER, PRIMARY KEY(slot, sequence)) WITHOUT ROWID",
 )
 
-_MIGRATIONS: Final = (_TABLES_1, _TABLES_2, _TABLES_3, _TABLES_4, _TABLES_5, _TABLES_6, _TABLES_7, _TABLES_8)
+_TABLES_9: Final = (
+    # When a version came here, by this machine's clock: what is removed by a machine whose clock is years behind is
+    # not old at once. 0 for what came before this was noted.
+    "ALTER TABLE versions ADD COLUMN came INTEGER NOT NULL DEFAULT 0",
+)
+
+_MIGRATIONS: Final = (
+    _TABLES_1, _TABLES_2, _TABLES_3, _TABLES_4, _TABLES_5, _TABLES_6, _TABLES_7, _TABLES_8, _TABLES_9,
+)  # fmt: skip
 """Statements that lead from schema version N to N + 1. Numbers are for ever: never edited, only added to."""
 
 SCHEMA_VERSION: Final = len(_MIGRATIONS)

@@ -33,7 +33,7 @@ from p2pstore.ledger.waiting import Waiting
 from p2pstore.ledger.writers import Writers, WriterState
 from p2pstore.limits import COMMIT_BYTES_MAX, COMMIT_OPERATIONS_MAX, FORK_COMMITS_MAX
 from p2pstore.metadata.adoption import Adoption
-from p2pstore.metadata.clock import observe, tick
+from p2pstore.metadata.clock import COUNTER_BITS, observe, tick
 from p2pstore.metadata.collection import Condemned, CondemnedList, Consent, Intent
 from p2pstore.metadata.commits import Commit, Signer, builds_on, decode_commit, make_commit
 from p2pstore.metadata.folder_promise import FolderPromise
@@ -205,6 +205,7 @@ class Store:
         for each costs a fifth of the time, so they are only made when a job failed after it had written something.
         """
         self._wall_ms = wall_ms
+        self.index.now_hlc = wall_ms << COUNTER_BITS
         self._keys = self._current_keys()
         waiting = self.waiting.copy()
         try:

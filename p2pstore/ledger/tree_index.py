@@ -37,6 +37,8 @@ class TreeIndex:
         self._writers = writers
         self.changed_folders: set[EntryId] = set()
         self.structure = 0
+        self.now_hlc = 0
+        """This machine's time; what comes or is superseded now is no older than this, whatever its author's clock."""
         self._names: list[tuple[int, str]] = []
         self.reload()
 
@@ -78,9 +80,9 @@ class TreeIndex:
         )
         [(number,)] = self._database.execute(
             "INSERT INTO versions(slot, sequence, hlc, entry, parent, name, kind, content, size, mtime_ns, mode,"
-            " deleted, former, row_check, live, ended)"
-            " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
-            (*row, row_check(row), live, None if live else self._ended(slot, sequence, hlc)),
+            " deleted, former, row_check, live, ended, came)"
+            " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+            (*row, row_check(row), live, None if live else self._ended(slot, sequence, hlc), self.now_hlc),
         )
         self._names.append((number, indexed(version.name)))
         if len(self._names) >= _NAMES_AT_ONCE:
@@ -176,14 +178,14 @@ class TreeIndex:
 
     def _bury(self, dot: Dot, by_slot: int, by_sequence: int, hlc: int) -> list[EntryId]:
         """Entries that lose a version; a dot that is not here yet is remembered."""
-        slot = self._writers.ensure(writer_of(dot)).slot
+        slot, ended = self._writers.ensure(writer_of(dot)).slot, max(hlc, self.now_hlc)
         self._database.execute(
             "INSERT OR IGNORE INTO replaced VALUES(?, ?, ?, ?)", (slot, dot.sequence, by_slot, by_sequence)
         )
         rows = self._database.execute(
             "UPDATE versions SET live = 0, ended = min(coalesce(ended, ?), ?) WHERE slot = ? AND sequence = ?"
             " RETURNING entry",
-            (hlc, hlc, slot, dot.sequence),
+            (ended, ended, slot, dot.sequence),
         )
         if not rows:
             self._foretell(slot, dot.sequence)
@@ -192,7 +194,8 @@ class TreeIndex:
     def _ended(self, slot: int, sequence: int, hlc: int) -> int:
         """When what came after its successor was superseded."""
         [(ended,)] = self._database.execute(
-            "SELECT min(v.hlc) FROM replaced r JOIN versions v ON v.slot = r.by_slot AND v.sequence = r.by_sequence"
+            "SELECT min(max(v.hlc, v.came)) FROM replaced r"
+            " JOIN versions v ON v.slot = r.by_slot AND v.sequence = r.by_sequence"
             " WHERE r.slot = ? AND r.sequence = ?",
             (slot, sequence),
         )

@@ -260,7 +260,7 @@ async def rows_of(disk: SimulatedDisk, *, undo: bool = False) -> dict[str, list[
         "replaced": "SELECT * FROM replaced ORDER BY 1, 2, 3, 4",
         "commits": "SELECT id, hlc FROM commits ORDER BY id",
         "names": "SELECT rowid FROM names WHERE names MATCH '\"fil\"' ORDER BY 1",
-        "ended": "SELECT id, ended FROM versions ORDER BY id",
+        "ended": "SELECT id, ended IS NULL FROM versions ORDER BY id",
         "checks": "SELECT id, row_check FROM versions ORDER BY id",
         "dead": "SELECT * FROM dead ORDER BY 1, 2",
         "fingerprint": "SELECT * FROM fingerprint WHERE sum <> zeroblob(16) ORDER BY 1",
@@ -282,6 +282,7 @@ async def rows_of(disk: SimulatedDisk, *, undo: bool = False) -> dict[str, list[
             for table in ("intents", "lists", "listed", "consents", "spared", "forsaken", "closed_lists"):
                 database.execute(f"DROP TABLE {table}")
             database.execute("ALTER TABLE versions DROP COLUMN ended")
+            database.execute("ALTER TABLE versions DROP COLUMN came")
             database.execute("ALTER TABLE commits DROP COLUMN hlc")
             database.execute("ALTER TABLE versions DROP COLUMN row_check")
             database.execute("PRAGMA user_version = 1")

@@ -102,6 +102,21 @@ async def test_what_is_in_the_trash_goes_when_its_time_is_over_and_stays_removed
         assert await tree(one) == await tree(other) == {"f": None, "f/a": b"new"}
 
 
+async def test_a_machine_whose_clock_is_years_behind_makes_nothing_old(autojump_clock: object) -> None:
+    machines = household(2)
+    machines[1].clock.skew_s = -20 * 365 * 86_400.0
+    async with ledgers(machines) as [one, slow]:
+        await do(one, big("a", 1), big("b", 2))
+        await sync_all([one, slow])
+        await do(slow, big("a", 3), Remove(path("b")))
+        await sync_all([one, slow])
+        assert await sweep(one, 29) == 0
+        assert await referenced(one) == [1, 2, 3]
+        assert len((await one.trash_page()).items) == 1
+        await sweep(one, 31)
+        assert await referenced(one) == [3]
+
+
 async def test_a_rule_holds_below_its_folder_until_a_nearer_one(autojump_clock: object) -> None:
     async with ledgers(household(1)) as [ledger]:
         for folder in ("long", "long/short", "ever"):
