@@ -28,7 +28,8 @@ from p2pstore.metadata.roster_statements import Duty
 from p2pstore.metadata.vector import Vector
 from p2pstore.packing import Fields
 from p2pstore.pipeline.shard import parse_header
-from p2pstore.placement.promise import household_promise, stripe_health
+from p2pstore.placement.levels import Level, commit_level
+from p2pstore.placement.promise import household_promise, promise_of_words, stripe_health
 from p2pstore.placement.ranking import offers_of
 from p2pstore.placement.receipt import Receipt, open_receipt, sign_receipt
 from p2pstore.placement.repair import Standing, plan_repair, staying
@@ -373,21 +374,29 @@ class Departure:
         return await self._waits_for_commits()
 
     async def _waits_for_commits(self) -> str:
-        """What was written here must be known to as many as the household promises, and one more."""
+        """What was written here must be known to so many that no promised failure takes them all; or to everybody."""
         vector = self._ledger.vector()
         leaving = self._membership.leaving()
         stay = [peer for peer in self._membership.others() if peer not in leaving]
-        wanted = min(len(stay), household_promise(len(stay)).machines + 1)
-        knowing = 0
+        words = [word for _, word in await self._ledger.folder_promises()]
+        promise, sites = household_promise(len(stay)) | promise_of_words(words), self._membership.sites()
+        knowing: list[PeerId] = []
+
+        def enough() -> bool:
+            return len(knowing) == len(stay) or (
+                bool(knowing) and commit_level(knowing[0], knowing[1:], promise, sites) is Level.SAFE
+            )
+
         for peer in stay:
-            if knowing >= wanted:
+            if enough():
                 break
             try:
                 reply = await self._network.request(peer, Message(HOW), timeout_s=ASK_TIMEOUT_S)
-                knowing += Vector.decode(reply.payload).covers_all(vector)
+                if Vector.decode(reply.payload).covers_all(vector):
+                    knowing.append(peer)
             except (Unavailable, PeerFault):
                 continue
-        return "" if knowing >= wanted else "waits for others to hear what was written here"
+        return "" if enough() else "waits for others to hear what was written here"
 
     # --- leading others out ---------------------------------------------------------------------------------------
 
