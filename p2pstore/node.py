@@ -38,11 +38,13 @@ from p2pstore.seams.folder_events import FolderEvents
 from p2pstore.seams.local_files import LocalFiles
 from p2pstore.seams.network import Listen, Message, PeerNetwork
 from p2pstore.seams.workers import Workers
+from p2pstore.services import auditor as audit_service
 from p2pstore.services import departure as departure_service
 from p2pstore.services import forks as fork_service
 from p2pstore.services import history_keeper as history_service
 from p2pstore.services import liveness as liveness_service
 from p2pstore.services import shards as shard_service
+from p2pstore.services.auditor import Auditor
 from p2pstore.services.budget import ByteBudget
 from p2pstore.services.catalog import Catalog, Nearby, Receipts
 from p2pstore.services.chunk_lists import ChunkLists
@@ -405,6 +407,17 @@ class Node:
             rng=seams.rng,
             can_read=lambda: membership.myself is not None and membership.myself.role != "storage",
         )
+        self.auditor = Auditor(
+            membership=membership,
+            ledger=ledger,
+            store=store,
+            catalog=self.catalog,
+            network=self.network,
+            downloader=self.downloader,
+            liveness=self.liveness,
+            clock=seams.clock,
+            rng=seams.rng,
+        )
         self.departure = Departure(
             membership=membership,
             network_id=membership.network_id,
@@ -510,6 +523,7 @@ class Node:
                     self.promiser.run,
                     self.history_keeper.run,
                     self.departure.run,
+                    self.auditor.run,
                     self.forks.run,
                     self.uploads.run,
                     self.collector.run,
@@ -534,6 +548,8 @@ class Node:
             return await self.departure.handle(peer, message)
         if not self.membership.is_member(peer):
             raise Refused("removed")
+        if message.kind in audit_service.KINDS:
+            return await self.auditor.handle(message)
         if message.kind in shard_service.KINDS:
             return await self.shard_server.handle(message)
         if message.kind in liveness_service.KINDS:

@@ -72,6 +72,11 @@ class SafetyOperations:
             "worst": await self._worst(worst) if worst else [],
             "test_restore": None if drill is None else _drill(drill),
             "scrubbed": scrub.ended_s or None,
+            "audits": {
+                "at": node.auditor.audits.last_s or None,
+                "proven": node.auditor.audits.proven,
+                "failed": node.auditor.named,
+            },
         }
 
     def _folder(self, raising: Raising, verdict: Verdict) -> dict[str, Any]:

@@ -163,6 +163,7 @@ async def _run(
         machine=_machine_name(),
     )
     membership = node.membership
+    node.auditor.on_failure = lambda name: log.warning("%s could not prove a shard that it says it has", name)
 
     async def make_durable(statements: Sequence[bytes]) -> None:
         await membership.accept(statements)

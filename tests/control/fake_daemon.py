@@ -334,6 +334,7 @@ class FakeDaemon:
             "state": self.state, "sentence": "all well", "folders": [folder], "counts": counts, "computed_s": 0.0,
             "what_if": LOSS | {"without": names} if names else None, "worst": [WORST] * call.args.get("worst", 0),
             "test_restore": DRILL, "scrubbed": 1_700_000_000.0,
+            "audits": {"at": 1_700_000_000.0, "proven": 12, "failed": ["attic"]},
         }
 
     async def op_doctor(self, call: Call) -> Any:

@@ -57,7 +57,9 @@ def _safe_lines(session: Session, result: Mapping[str, Any]) -> list[str]:
         lines += [f"worst: {_worst(one)}" for one in result["worst"]]
         if drill:
             lines.append(f"test_restore: {drill['files']} files, {drill['failed_count']} failed, at {drill['at']:.0f}")
-        return [*lines, f"scrubbed: {result['scrubbed'] or 'never'}"]
+        lines.append(f"scrubbed: {result['scrubbed'] or 'never'}")
+        audits = result["audits"]
+        return [*lines, f"audits: {audits['proven']} proven, last {audits['at'] or 'never'}, failed {audits['failed']}"]
     lines = [verdict_line(session, result)]
     if counts:
         lines.append("  " + ", ".join(f"{value:,} {key}" for key, value in counts.items()))
@@ -72,6 +74,9 @@ def _safe_lines(session: Session, result: Mapping[str, Any]) -> list[str]:
     else:
         lines.append(f"  test-restored {_date(drill['at'])}: {text.count(drill['files'], 'file')}")
     lines.append(f"  this machine's shards were last all read {_date(result['scrubbed'])}")
+    lines.append(f"  other machines last proved a shard to this one {_date(result['audits']['at'])}")
+    failed = result["audits"]["failed"]
+    lines += [f"  {name} could not prove a shard it says it has: look at its disk" for name in failed]
     return lines
 
 
