@@ -2,7 +2,7 @@
 
 ```
 watch {}                                      {watches: [...]}
-watch.add {local, target, two_way, ignored}   watches a folder from now on
+watch.add {local, target, ignored}            watches a folder from now on
 watch.rm {local}                              watches it no more
 watch.allow {local}                           deletions that wait go to the trash
 watch.keep {local}                            what was to be deleted stays in the store
@@ -55,9 +55,8 @@ class WatchOperations:
             what = f"{os.fsdecode(local)!r} holds p2pstore's own files, or lies among them"
             why = "they change with everything that is stored"
             raise Failure(Fault("own-files", what, why, ("watch a folder beside it",), exits.REFUSED))
-        two_way = arguments.flag(call.args, "two_way")
         try:
-            folder = await self._node.watched.add(local, target, two_way=two_way, ignored=ignored)
+            folder = await self._node.watched.add(local, target, ignored=ignored)
         except CannotWatch as error:
             raise _refusal(error) from None
         return _folder_map(folder)
@@ -114,7 +113,6 @@ def _folder_map(folder: WatchedFolder) -> dict[str, Any]:
     problem = folder.problem or folder.deaf_because
     return {
         **_place(folder),
-        "two_way": watch.two_way,
         "ignored": list(watch.ignored),
         "state": folder.state,
         "entries": folder.known_count,

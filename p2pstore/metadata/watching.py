@@ -48,7 +48,7 @@ class Watch:
         number: names it for ever.
         local: absolute local path.
         target: where it goes in the store.
-        two_way: whether changes in the store come back.
+        two_way: always false: the place in the format for changes that come back from the store.
         ignored: names, or paths with a slash, that are passed over; beside `IGNORED_ALWAYS`.
         added_s: wall time.
     """

@@ -85,10 +85,10 @@ class WatchStore:
         return await self._do(reading)
 
     async def add(
-        self, local: bytes, target: tuple[bytes, ...], *, two_way: bool, ignored: tuple[str, ...], added_s: float
+        self, local: bytes, target: tuple[bytes, ...], *, ignored: tuple[str, ...], added_s: float
     ) -> Watch:
         """Remember a folder; durable on return."""
-        watch = Watch(0, local, target, two_way, ignored, added_s)
+        watch = Watch(0, local, target, False, ignored, added_s)
 
         def writing() -> int:
             with self._there.transaction():

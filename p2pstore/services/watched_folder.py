@@ -208,6 +208,7 @@ class WatchedFolder:
         self._allowed: frozenset[bytes] = frozenset()
         self._lately: deque[tuple[float, int]] = deque()
         self._busy = trio.Lock()
+        self._tried_to_hear = trio.Event()
 
     @property
     def state(self) -> str:
@@ -252,11 +253,13 @@ class WatchedFolder:
             except OSError as error:
                 self.deaf_because = error
             self._hears = False
+            self._tried_to_hear.set()
             await self._means.clock.sleep(POLL_S)
 
     def _follows(self) -> None:
         self._hears, self.deaf_because = True, None
         self._told(None)  # what changed before we listened
+        self._tried_to_hear.set()
 
     def _told(self, paths: frozenset[bytes] | None) -> None:
         root = self.watch.local.rstrip(b"/") + b"/"
@@ -280,6 +283,7 @@ class WatchedFolder:
 
     async def _keep(self) -> None:
         clock = self._means.clock
+        await self._tried_to_hear.wait()  # one look at everything then suffices
         while True:
             due_s = clock.now_s() + POLL_S
             if self._means.can_write():

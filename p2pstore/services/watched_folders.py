@@ -89,14 +89,13 @@ class WatchedFolders:
         raise NotWatched(f"{local!r} is not watched")
 
     async def add(
-        self, local: bytes, target: tuple[bytes, ...], *, two_way: bool, ignored: Sequence[str]
+        self, local: bytes, target: tuple[bytes, ...], *, ignored: Sequence[str]
     ) -> WatchedFolder:
         """Watch a folder from now on; remembered on return.
 
         Args:
             local: absolute path of a folder, without links in it.
             target: where it goes; made if it is not there.
-            two_way: whether changes in the store come back.
             ignored: names, or paths with a slash, that are passed over.
 
         Raises:
@@ -108,7 +107,7 @@ class WatchedFolders:
             means = self._means
             wall_s = means.clock.wall_s()
             await means.tree.commit([MakeFolder(target, mtime_ns=int(wall_s * 1e9))] if target else [])
-            watch = await means.store.add(local, target, two_way=two_way, ignored=tuple(ignored), added_s=wall_s)
+            watch = await means.store.add(local, target, ignored=tuple(ignored), added_s=wall_s)
             return self._begin(watch)
 
     async def _demand_watchable(self, local: bytes, target: tuple[bytes, ...]) -> None:

@@ -41,7 +41,7 @@ LEAVING = {
 
 
 WATCH = {
-    "local": b"/home/caf\xe9", "target": b"/photos", "two_way": False, "ignored": ["*.tmp"], "state": "asks",
+    "local": b"/home/caf\xe9", "target": b"/photos", "ignored": ["*.tmp"], "state": "asks",
     "entries": 100, "waiting": 2, "trashed": 3, "scanned_s": 1_700_000_000.0,
     "hold": {"trouble": "device-changed", "where": b"disk", "missing": 60, "known": 100},
     "failed_count": 1, "failed": [{"path": b"locked", "why": "Permission denied"}], "problem": None,

@@ -39,7 +39,7 @@ async def watch(machine: Machine, files: dict[bytes, bytes], *, ignored: tuple[s
     for name, data in files.items():
         machine.files.write_file(HERE + b"/" + name, data)
     assert machine.node is not None
-    await machine.node.watched.add(HERE, THERE, two_way=False, ignored=ignored)
+    await machine.node.watched.add(HERE, THERE, ignored=ignored)
     await trio.sleep(30)
     return folder_on(machine)
 
@@ -172,7 +172,7 @@ def test_dying_between_the_commit_and_its_memory_stores_nothing_twice() -> None:
         assert await world.restart(machine)
         assert machine.node is not None
         await machine.node.watched.remove(HERE)
-        again = await machine.node.watched.add(HERE, THERE, two_way=False, ignored=())
+        again = await machine.node.watched.add(HERE, THERE, ignored=())
         await trio.sleep(30)
         item = await machine.node.ledger.resolve((*THERE, b"a"))
         assert item is not None
@@ -456,9 +456,9 @@ def test_what_cannot_be_watched_is_refused() -> None:
             (b"/home", (b"x",), "watched"), (b"/other", THERE, "taken"), (b"/other", (*THERE, b"d"), "taken"),
         ]:  # fmt: skip
             with pytest.raises(CannotWatch) as refused:
-                await watched.add(local, target, two_way=False, ignored=())
+                await watched.add(local, target, ignored=())
             assert refused.value.code == code
-        await watched.add(b"/other", (b"others",), two_way=False, ignored=())
+        await watched.add(b"/other", (b"others",), ignored=())
         removed = await watched.remove(HERE)
         assert removed.watch.target == THERE
         machine.files.write_file(HERE + b"/after", b"3")

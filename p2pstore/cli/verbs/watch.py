@@ -50,7 +50,7 @@ def add(session: Session, *, local: bytes, store: bytes, ignored: tuple[str, ...
     Thumbs.db, *.swp) is passed over anyway.
     """
     result = session.ask(
-        "watch.add", {"local": local, "target": store, "two_way": False, "ignored": list(ignored)}
+        "watch.add", {"local": local, "target": store, "ignored": list(ignored)}
     )
     lines = [f"{text.shown(result['local'])} is stored in {text.shown(result['target'])} from now on"]
     session.show(result, lines if session.plain else [*lines, "how it stands: p2pstore watch ls"])
