@@ -25,6 +25,10 @@ LINGER_S: Final = 30.0
 """An intent outlives its last upload by so much: who stores one file often stores the next, and each intent is two
 operations that everybody keeps."""
 
+OLD_AFTER_S: Final = 120.0
+"""What an earlier life left open is ended so long after the start: a ledger that was set back must first hear of that
+from others, before it writes anything by itself."""
+
 RETRY_S: Final = 60.0
 """After the end of an intent could not be written, on a full disk."""
 
@@ -118,15 +122,20 @@ class Uploads:
             self._covered = True
 
     async def run(self) -> None:
-        """End what an earlier life began, then each intent a while after its last upload, until cancelled."""
+        """End what an earlier life began, and each intent a while after its last upload, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._end_earlier)
+            while True:
+                await self._bell.wait()
+                self._bell = trio.Event()
+                await self._clock.sleep(LINGER_S)
+                while not await self._end_unless_busy():
+                    await self._clock.sleep(RETRY_S)
+
+    async def _end_earlier(self) -> None:
+        await self._clock.sleep(OLD_AFTER_S)
         while not await self._end_old():
             await self._clock.sleep(RETRY_S)
-        while True:
-            await self._bell.wait()
-            self._bell = trio.Event()
-            await self._clock.sleep(LINGER_S)
-            while not await self._end_unless_busy():
-                await self._clock.sleep(RETRY_S)
 
     async def _end_old(self) -> bool:
         async with self._turn:
