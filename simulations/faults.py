@@ -272,6 +272,7 @@ class Faults:
         "half" is a snapshot written by half: the later half of the log, with all that follows from it."""
         machine = await self._down(fault, power_cut=True)
         machine.damage.ledger_rows = True
+        machine.damage.ledger_at_s = self._world.now_s
         database = machine.ledger_disk.open_database(DATABASE_NAME)
         if fault.what == "half":
             [(middle,)] = database.execute("SELECT coalesce(max(id), 0) / 2 FROM commits")
@@ -337,5 +338,5 @@ KINDS: Final[dict[str, Callable[[Faults, Fault], Awaitable[None]]]] = {
 }
 """Every kind of fault by its name in a schedule."""
 
-DAMAGING: Final = frozenset({"wipe", "rollback", "destroy", "rot"})
+DAMAGING: Final = frozenset({"wipe", "rollback", "destroy", "rot", "lose-rows"})
 """Kinds that lose data for good: they count against the fault budget."""

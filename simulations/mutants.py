@@ -18,6 +18,7 @@ from p2pstore.ledger import drafting as drafting_module
 from p2pstore.ledger import ledger as ledger_module
 from p2pstore.ledger import store as store_module
 from p2pstore.ledger.ledger import Ledger
+from p2pstore.ledger.live_dots import LiveDots
 from p2pstore.ledger.store import Store
 from p2pstore.ledger.tree_index import TreeIndex
 from p2pstore.metadata import operations
@@ -203,6 +204,18 @@ def rows_lost_with_the_vector_kept() -> AbstractContextManager[None]:
     return _patched((TreeIndex, "add", lossy))
 
 
+def fingerprint_drifts() -> AbstractContextManager[None]:
+    """What is superseded now and then stays live in the fingerprint."""
+    honest = LiveDots.bury
+    numbers = count(1)
+
+    def forgetful(self: LiveDots, dots: Any) -> None:
+        if next(numbers) % 10:
+            honest(self, dots)
+
+    return _patched((LiveDots, "bury", forgetful))
+
+
 def drop_alone() -> AbstractContextManager[None]:
     """Once a stripe was owed, this machine drops its shards of it without asking whether they are needed."""
 
@@ -279,6 +292,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "receipt-without-shard": Mutant(receipt_without_shard, (), frozenset({"acknowledged"}), 1),
     "superseded-kept": Mutant(superseded_kept, (), frozenset({"causality"}), 1),
     "rows-lost": Mutant(rows_lost_with_the_vector_kept, (), frozenset({"causality"}), 1),
+    "fingerprint-drifts": Mutant(fingerprint_drifts, (), frozenset({"sound"}), 1),
     "shared-nonce": Mutant(shared_nonce, (), frozenset({"nonces"}), 1),
     "signs-unseen": Mutant(signs_unseen, (), frozenset({"collection"}), 1),
     "drop-alone": Mutant(drop_alone, _ALONE, frozenset({"acknowledged", "durability"})),

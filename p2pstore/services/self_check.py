@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from p2pstore.errors import Unavailable
 from p2pstore.ledger.ledger import Ledger
 from p2pstore.seams.clock import Clock
 
@@ -12,6 +13,9 @@ FIRST_AFTER_S: Final = 30.0
 
 EVERY_S: Final = 86_400.0
 """Of this machine's running time. In a tree of 10^6 entries one look takes 40 s of CPU (docs/measurements.md)."""
+
+AGAIN_AFTER_S: Final = 600.0
+"""A full disk takes no note of what was found; the next look finds it again."""
 
 PACE: Final = 19.0
 """Seconds of rest for each second of work: a twentieth of one core, and nobody waits for the ledger."""
@@ -28,5 +32,9 @@ class SelfCheck:
         """Look, rest, look again, until cancelled."""
         await self._clock.sleep(FIRST_AFTER_S)
         while True:
-            await self._ledger.inspect(pace=PACE)
-            await self._clock.sleep(EVERY_S)
+            try:
+                await self._ledger.inspect(pace=PACE)
+            except Unavailable:
+                await self._clock.sleep(AGAIN_AFTER_S)
+            else:
+                await self._clock.sleep(EVERY_S)

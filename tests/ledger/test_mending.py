@@ -16,6 +16,7 @@ from p2pstore.ledger.drafts import MakeSnapshot, Put, Remove, SetTag
 from p2pstore.ledger.ledger import Ledger
 from p2pstore.ledger.mending import Found, Health
 from p2pstore.ledger.row_check import RowDamaged
+from p2pstore.metadata.adoption import joined_cuts
 from p2pstore.metadata.commits import decode_commit, make_commit
 from p2pstore.metadata.fingerprint import count_dots
 from p2pstore.metadata.operations import ManifestPage, StripeStatement
@@ -235,3 +236,27 @@ async def check_fingerprints(seed: int) -> None:
         for ledger in opened:
             assert await ledger.inspect() == Found(None)
             assert (await ledger.health()).is_sound
+
+
+async def test_what_a_removed_machine_says_beyond_its_cut_does_not_bury_a_row_that_is_mended(
+    autojump_clock: MockClock,
+) -> None:
+    machines = household(2)
+    async with ledgers(machines) as (home, laptop):
+        await do(home, put("a", b"1"), put("b", b"2"), put("c", b"3"))
+        await sync_all([home, laptop])
+        cuts = joined_cuts([(machines[1].peer_id, [home.vector().encode()])])
+        await do(laptop, put("a", b"stolen"), Remove(path("b")), put("new", b"n"))
+        await home.cut_off(cuts)
+        await sync_all([home, laptop])
+        before = await tree(home)
+        assert before == {"a": b"1", "b": b"2", "c": b"3"}
+        assert (await home.inspect()).rows == 0
+        sql(home, "UPDATE versions SET content = x'930101' WHERE live = 1")
+        assert await tree(home) == before
+        assert (await home.health()).rows == 3
+        sql(home, "DELETE FROM entries")
+        await home.inspect()
+        assert await tree(home) == before
+        assert await home.frozen_counts() == {machines[1].peer_id: 3}
+        assert home.fingerprint() == laptop.fingerprint(), "what counts is the roster's affair, not the fingerprint's"
