@@ -12,7 +12,7 @@ FIRST_AFTER_S: Final = 30.0
 """A start has more urgent work."""
 
 EVERY_S: Final = 86_400.0
-"""Of this machine's running time. In a tree of 10^6 entries one look takes 40 s of CPU (docs/measurements.md)."""
+"""Of this machine's running time. In a tree of 10^6 entries one look takes 130 s of CPU (docs/measurements.md)."""
 
 AGAIN_AFTER_S: Final = 600.0
 """A full disk takes no note of what was found; the next look finds it again."""
