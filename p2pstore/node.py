@@ -314,7 +314,11 @@ class Node:
                 clock=seams.clock,
                 workers=seams.io,
                 scans=trio.Lock(),
-                can_write=lambda: membership.myself is not None and membership.myself.role != "storage",
+                can_write=lambda: (
+                    membership.myself is not None
+                    and membership.myself.role != "storage"
+                    and not membership.myself.leaves
+                ),
             )
         )
         self.silences = Silences(
