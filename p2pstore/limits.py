@@ -240,8 +240,8 @@ SYNC_BATCH_BYTES: Final = 192 * KIB
 """Commits in one message, unless a single one is longer: 256 KiB delay a ping on a 20 Mbit/s line by 0.46 s (facts)."""
 
 PACKED_BATCH_BYTES: Final = 768 * KIB
-"""Commits in one reply to a member, before their seals are off and they are compressed to two fifths: a week of a thousand
-changes in one reply, and never more than a control message holds."""
+"""Commits in one reply to a member, before their seals are off and they are compressed to two fifths: a week of a
+thousand changes in one reply, and never more than a control message holds."""
 
 PACKED_PLAIN_BYTES_MAX: Final = 2 * MIB
 """The same before compression, with room for what does not open."""
