@@ -267,6 +267,17 @@ class Actions:
         hint = f"Where {name} stands: machines at one place can be lost together"
         self._ask(go, "Place", hint, site, check=_must_be_name)
 
+    def retire_machine(self, name: str) -> None:
+        """Have a machine leave in good order, when confirmed. The daemon refuses it where promises need the machine."""
+        lines = [
+            f"What {name} holds is written to the others first, and read back there.",
+            "Nothing is less safe meanwhile.",
+            "Then it leaves the household, and erases its keys and shards.", "",
+            f"It can be undone while it is under way: p2pstore peers retire {name} --cancel",
+        ]  # fmt: skip
+        args = {"name": name, "anyway": False, "stays": False}
+        self._confirm(partial(self.do, "peers.retire", args, _leaves), f"Let {name} leave?", lines, "let it leave")
+
     def remove_machine(self, machine: Machine) -> None:
         """Say what would become of the data; remove the machine when confirmed."""
         self._app.run_worker(self._remove_machine(machine), group="actions")
@@ -369,6 +380,11 @@ class Actions:
             fix = tuple(str(line) for line in answer.get("fix") or ())
             self._app.complain(Fault("start-failed", str(answer.get("what", "")), str(answer.get("why", "")), fix))
         self._app.link.hurry()
+
+
+def _leaves(result: Mapping[str, Any]) -> str:
+    consequences = [f"  {each}" for each in result.get("consequences", ())[:NAMES_SHOWN]]
+    return "\n".join([f"{result['name']} leaves when all it holds is elsewhere", *consequences])
 
 
 def _removed(result: Mapping[str, Any]) -> str:

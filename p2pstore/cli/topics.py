@@ -103,8 +103,10 @@ Dead                  p2pstore peers forget NAME
 Stolen                p2pstore peers revoke NAME
                       It is cut off, and what is stored from now on is sealed
                       with new keys.
-To be given away      p2pstore peers can-leave NAME
-                      Yes or no, with reasons; then forget it.
+To be given away      p2pstore peers retire NAME
+                      What it holds is written elsewhere first, then it leaves.
+                      p2pstore peers can-leave NAME only asks whether it may.
+To be exchanged       p2pstore peers replace OLD NEW
 A new one             p2pstore invite, and on the new one p2pstore join CODE
 A friend's            p2pstore invite --role storage
                       It stores for you and can read nothing.

@@ -253,6 +253,9 @@ class FakeHousehold:
                 return {"names": args["names"], "possible": False, "reasons": reasons}
             case "peers.rename" | "peers.site":
                 return {"name": args["name"]}
+            case "peers.retire":
+                return {"name": args["name"], "leaves": True, "anyway": False, "answers": True,
+                        "consequences": ["lena-macbook will be fuller"], "next": []}  # fmt: skip
             case "peers.forget":
                 return {"name": args["name"], "removed": True}
             case "test-restore":

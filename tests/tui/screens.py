@@ -78,7 +78,7 @@ async def settle(pilot: Pilot[None], *, tries: int = 500, more_follows: bool = F
         busy = busy or any(listing.is_waiting for listing in app.main.query(Listing))
         busy = busy or (app.will_paint and not app.model.running)
         calm = 0 if busy else calm + 1
-        if calm < (15 if app.model.running and not more_follows else 2):
+        if calm < (15 if app.model.running and not more_follows else 3):
             continue
         now = text_of(app)
         if now == last:

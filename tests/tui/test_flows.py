@@ -509,6 +509,24 @@ def test_a_machine_is_renamed_moved_and_removed_only_when_confirmed() -> None:
     show(household, flow)
 
 
+def test_a_machine_leaves_in_good_order_only_when_confirmed_and_where_the_daemon_can() -> None:
+    household = FakeHousehold()
+
+    async def flow(pilot: Pilot[None]) -> None:
+        await press(pilot, "2", "down", "L")
+        assert len(pilot.app.screen_stack) == 1, "this daemon does not know how"
+        household.publish("overview", {"operations": [*household.overview["operations"], "peers.retire"]})
+        await settle(pilot)
+        await press(pilot, "L")
+        assert "Nothing is less safe meanwhile" in text_of(app_of(pilot))
+        assert not asked(household, "peers.retire")
+        await press(pilot, "Y")
+        assert asked(household, "peers.retire") == [{"name": "dad-desktop", "anyway": False, "stays": False}]
+        assert "lena-macbook will be fuller" in notices(pilot)
+
+    show(household, flow)
+
+
 def test_repair_says_what_is_due_before_it_begins() -> None:
     household = FakeHousehold()
 

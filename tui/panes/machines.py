@@ -23,6 +23,7 @@ class MachinesPane(Pane):
         Binding("a", "app.invite", "add a machine", id="invite"),
         Binding("e", "rename", "rename", id="rename_machine"),
         Binding("s", "site", "place", id="site"),
+        Binding("L", "retire", "let it leave", id="retire_machine"),
         Binding("R", "remove", "remove", id="remove_machine"),
         Binding("c", "copy", "copy command", show=False, id="copy_machine"),
     ]
@@ -35,7 +36,10 @@ class MachinesPane(Pane):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002  Textual's
         """What the daemon cannot do is not offered."""
-        needed = {"rename": "peers.rename", "site": "peers.site", "remove": "peers.forget"}.get(action)
+        operations = {
+            "rename": "peers.rename", "site": "peers.site", "retire": "peers.retire", "remove": "peers.forget",
+        }  # fmt: skip
+        needed = operations.get(action)
         return needed is None or self.home.model.knows(needed)
 
     def action_rename(self) -> None:
@@ -47,6 +51,11 @@ class MachinesPane(Pane):
         """Another place."""
         if (machine := self._chosen()) is not None:
             self.home.actions.move_machine(machine.name, machine.site)
+
+    def action_retire(self) -> None:
+        """Out of the household in good order, when confirmed."""
+        if (machine := self._chosen()) is not None:
+            self.home.actions.retire_machine(machine.name)
 
     def action_remove(self) -> None:
         """Out of the household, when confirmed."""
