@@ -44,7 +44,7 @@ class DatagramWeather:
     duplication: float = 0.0
     reordering: float = 0.0
     reordering_s: float = 0.1
-    tick_s: float = 0.001
+    tick_s: float = 0.005
     nat_memory_s: float = 60.0
 
 

@@ -433,6 +433,13 @@ class SimulatedDisk:
         data[at] ^= 1 << self.rng.randrange(8)
         return at
 
+    def misdirect(self, name: str) -> None:
+        """A sector was written to the place of another one: there it is, and what should be in its own place is not."""
+        data = self._names[name].data
+        meant, landed = (SECTOR_BYTES * at for at in self.rng.sample(range(len(data) // SECTOR_BYTES), 2))
+        data[landed : landed + SECTOR_BYTES] = data[meant : meant + SECTOR_BYTES]
+        data[meant : meant + SECTOR_BYTES] = bytes(SECTOR_BYTES)
+
     def stick(self) -> None:
         """Calls hang until `unstick` (the workers wait before they run a job)."""
         if self._unstuck.is_set():

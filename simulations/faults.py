@@ -5,6 +5,7 @@ A fault that meets a machine which is off, or that would exceed the fault budget
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
@@ -13,6 +14,8 @@ import trio
 
 from p2pstore.ledger.life import LIFE_NAME
 from p2pstore.ledger.opening import DATABASE_NAME
+from simulations.disk import SECTOR_BYTES
+from simulations.hostile import hostility
 from simulations.machine import Machine
 from simulations.randomness import derived
 from simulations.schedule import Fault
@@ -31,6 +34,9 @@ LOSABLE: Final = {
 }
 """Tables of a ledger that lose rows, and by which column they are chosen."""
 
+MEMBERS_WAIT_S: Final = 30.0
+"""Who wants to join or is to leave looks so often whether an admin is there."""
+
 
 class Faults:
     """Lets a schedule happen.
@@ -45,6 +51,7 @@ class Faults:
         self._damage_max = damage_max
         self._damaged: set[int] = set()
         self._rng = derived(world.seed, "faults")
+        self._enrolling = trio.Lock()
         self.happened: Counter[str] = Counter()
         self.passed: Counter[str] = Counter()
 
@@ -57,7 +64,7 @@ class Faults:
 
     async def _one(self, fault: Fault) -> None:
         machine = self._world.machines[fault.machine] if 0 <= fault.machine < len(self._world.machines) else None
-        if machine is not None and not machine.is_up:
+        if machine is not None and not machine.is_up and fault.kind not in WHILE_OFF:
             self.passed[fault.kind] += 1
             return
         if fault.kind in DAMAGING and machine is not None and not self._may_damage(machine):
@@ -68,9 +75,13 @@ class Faults:
         await KINDS[fault.kind](self, fault)
 
     def _may_damage(self, machine: Machine) -> bool:
-        if machine.number not in self._damaged and len(self._damaged) >= self._damage_max:
+        return self._may_damage_all([machine.number])
+
+    def _may_damage_all(self, numbers: Sequence[int]) -> bool:
+        damaged = self._damaged.union(numbers)
+        if len(damaged) > max(self._damage_max, len(self._damaged)):
             return False
-        self._damaged.add(machine.number)
+        self._damaged = damaged
         return True
 
     def _of(self, fault: Fault) -> Machine:
@@ -121,6 +132,7 @@ class Faults:
 
     async def wipe(self, fault: Fault) -> None:
         """The power fails, and what comes back has lost its "ledger", its "store" or "both"; keys are kept."""
+        lost_bytes = self._shard_bytes(fault)
         machine = await self._down(fault, power_cut=True)
         at_s = self._world.now_s
         if fault.what in ("ledger", "both"):
@@ -128,6 +140,7 @@ class Faults:
             machine.damage.ledger_at_s = at_s
             self._world.oracle.lost_memory(machine)
         if fault.what in ("store", "both"):
+            self._world.lost_bytes += lost_bytes
             machine.store_disk.wipe()
             machine.forget_shards()
             machine.damage.store_at_s = at_s
@@ -160,9 +173,102 @@ class Faults:
 
     async def destroy(self, fault: Fault) -> None:
         """It burns; it never comes back."""
+        self._world.lost_bytes += self._shard_bytes(fault)
         machine = await self._down(fault, power_cut=True)
         machine.gone = True
         machine.damage.ledger_at_s = machine.damage.store_at_s = self._world.now_s
+
+    def _shard_bytes(self, fault: Fault) -> int:
+        node = self._of(fault).node
+        return 0 if node is None else node.store.usage().used_bytes
+
+    async def swap(self, fault: Fault) -> None:
+        """At a power cut somebody puts the shards' disks of it and of `other` back the wrong way round."""
+        pair = (self._of(fault), self._world.machines[fault.other])
+        if not pair[1].is_up or not self._may_damage_all([each.number for each in pair]):
+            return
+        with trio.CancelScope(shield=True):
+            for machine in pair:
+                self._world.lose_shards(machine, self._world.now_s)
+                await machine.crash(power_cut=True)
+                machine.forget_shards()
+            images = [machine.store_disk.snapshot() for machine in pair]
+            for machine, image in zip(pair, reversed(images), strict=True):
+                machine.store_disk.restore(image)
+        await trio.sleep(fault.lasts_s)
+        with trio.CancelScope(shield=True):
+            for machine in pair:
+                await self._world.restart(machine)
+
+    async def misdirect(self, fault: Fault) -> None:
+        """`amount` sectors of its packs are where others should be: the disk wrote them to the wrong place."""
+        machine = self._of(fault)
+        disk = machine.store_disk
+        names = [name for name in disk.all_names() if PACKS in name and disk.size_of(name) >= 2 * SECTOR_BYTES]
+        if names:
+            machine.damage.store_at_s = self._world.now_s
+            for _ in range(max(1, int(fault.amount))):
+                disk.misdirect(self._rng.choice(names))
+
+    async def hostile(self, fault: Fault) -> None:
+        """From now on it works against the household, as `simulations.hostile` says."""
+        machine = self._of(fault)
+        machine.damage.store_at_s = math.inf  # what it says that it holds was never so
+        machine.damage.unwitnessed = True
+        await hostility(self._world, machine, lasts_s=fault.lasts_s)
+
+    async def upgrade(self, fault: Fault) -> None:
+        """It is stopped, gets a build that knows more than the others', and is started again."""
+        machine = self._of(fault)
+        with trio.CancelScope(shield=True):
+            await machine.stop()
+        machine.is_newer = True
+        await self._up_later(fault)
+
+    # --- members --------------------------------------------------------------------------------------------------
+
+    async def _wait_admin(self, but: Machine) -> Machine:
+        """An admin that is there; the first machine is the only one."""
+        admin = self._world.machines[0]
+        while not admin.is_awake or admin is but:  # noqa: ASYNC110  no event tells of lids that open
+            await trio.sleep(MEMBERS_WAIT_S)
+        return admin
+
+    async def join(self, fault: Fault) -> None:
+        """It becomes a member, with an empty disk. Waits for an admin for `lasts_s`."""
+        machine = self._of(fault)
+        if machine.enrolled or machine.gone or self._world.machines[0].damage.ledger_at_s >= 0:
+            return
+        with trio.move_on_after(fault.lasts_s):
+            admin = await self._wait_admin(machine)
+            with trio.CancelScope(shield=True):
+                async with self._enrolling:
+                    if not machine.enrolled and admin.is_up:
+                        await self._world.enrol(machine, admin)
+
+    async def leave(self, fault: Fault) -> None:
+        """It is removed from the household, if it is gone already or if that does not exceed the fault budget, and
+        never comes back. Waits for an admin for `lasts_s`."""
+        machine = self._of(fault)
+        with trio.move_on_after(fault.lasts_s):
+            admin = await self._wait_admin(machine)
+            with trio.CancelScope(shield=True):
+                async with self._enrolling:
+                    await self._leave(machine, admin)
+
+    async def _leave(self, machine: Machine, admin: Machine) -> None:
+        if not machine.enrolled or not admin.is_up or not (machine.gone or self._may_damage(machine)):
+            return
+        if machine.is_up and machine.node is not None:
+            self._world.lost_bytes += machine.node.store.usage().used_bytes
+            await machine.stop()
+        if admin.is_up and await self._world.remove(machine, admin):
+            machine.gone = True
+            machine.damage.ledger_at_s = machine.damage.store_at_s = self._world.now_s
+        else:
+            await self._world.restart(machine)
+
+    # --- asleep ---------------------------------------------------------------------------------------------------
 
     async def suspend(self, fault: Fault) -> None:
         """The lid is closed for `lasts_s`; its clock stands still."""
@@ -199,6 +305,27 @@ class Faults:
         await self._cut_for(
             [(a, b) for a in numbers for b in numbers if (a < fault.amount) != (b < fault.amount)], fault.lasts_s
         )
+
+    async def swizzle(self, fault: Fault) -> None:
+        """Within `lasts_s` some machines lose their lines one by one and get them back in another order: what swizzled
+        clogging finds in databases, a household's flaky routers do too."""
+        numbers = [machine.number for machine in self._world.members()]
+        clogged = self._rng.sample(numbers, self._rng.randrange(1, len(numbers) + 1))
+        pause_s = fault.lasts_s / (2 * len(clogged))
+        cuts = {}
+        for number in clogged:
+            cuts[number] = self._world.cut(self._both_ways(number))
+            await trio.sleep(self._rng.uniform(0.5, 1.5) * pause_s)
+        for number in self._rng.sample(clogged, len(clogged)):
+            self._world.mend(cuts[number])
+            await trio.sleep(self._rng.uniform(0.5, 1.5) * pause_s)
+
+    async def nat(self, fault: Fault) -> None:
+        """For `lasts_s` nobody can dial it; it dials the others."""
+        machine = self._of(fault)
+        machine.hide(True)
+        await trio.sleep(fault.lasts_s)
+        machine.hide(False)
 
     async def cut(self, fault: Fault) -> None:
         """Nothing passes from it to the other one for `lasts_s`; the other way is open."""
@@ -260,6 +387,7 @@ class Faults:
         names = sorted(name for name in disk.all_names() if (PACKS in name) == (fault.what != "index"))
         if not names:
             return
+        machine.damage.rotted = True
         if fault.what != "index":
             machine.damage.store_at_s = self._world.now_s
         for _ in range(max(1, int(fault.amount))):
@@ -320,11 +448,19 @@ KINDS: Final[dict[str, Callable[[Faults, Fault], Awaitable[None]]]] = {
     "wipe": Faults.wipe,
     "rollback": Faults.rollback,
     "destroy": Faults.destroy,
+    "swap": Faults.swap,
+    "misdirect": Faults.misdirect,
+    "hostile": Faults.hostile,
+    "upgrade": Faults.upgrade,
+    "join": Faults.join,
+    "leave": Faults.leave,
     "suspend": Faults.suspend,
     "stall": Faults.stall,
     "isolate": Faults.isolate,
     "partition": Faults.partition,
     "cut": Faults.cut,
+    "swizzle": Faults.swizzle,
+    "nat": Faults.nat,
     "flap": Faults.flap,
     "slow": Faults.slow,
     "loss": Faults.loss,
@@ -338,5 +474,8 @@ KINDS: Final[dict[str, Callable[[Faults, Fault], Awaitable[None]]]] = {
 }
 """Every kind of fault by its name in a schedule."""
 
-DAMAGING: Final = frozenset({"wipe", "rollback", "destroy", "rot", "lose-rows"})
-"""Kinds that lose data for good: they count against the fault budget."""
+DAMAGING: Final = frozenset({"wipe", "rollback", "destroy", "rot", "lose-rows", "misdirect", "hostile"})
+"""Kinds that lose data for good: they count against the fault budget. "swap" and "leave" ask for themselves."""
+
+WHILE_OFF: Final = frozenset({"join", "leave"})
+"""Kinds that befall machines which are off, or no members yet."""

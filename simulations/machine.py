@@ -8,11 +8,12 @@ task is cancelled, so that no cleanup code reaches anything.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Final
 
+import apsw
 import trio
 
 from p2pstore.control.server import Op
@@ -22,9 +23,11 @@ from p2pstore.errors import P2PStoreError
 from p2pstore.ids import EncodingId, PeerId
 from p2pstore.keys.generation import Keyring
 from p2pstore.keys.identity import Identity
+from p2pstore.limits import REDIAL_MAX_S
 from p2pstore.metadata.roster import Roster
 from p2pstore.metadata.roster_statements import Endpoints, Profile
 from p2pstore.node import Node, Seams
+from p2pstore.protocols.links import LinkTiming
 from p2pstore.seams.network import Listen, Plane
 from p2pstore.services.membership import Membership
 from p2pstore.storage.entries import ShardState
@@ -35,6 +38,7 @@ from simulations.disk import SimulatedDisk
 from simulations.folder_events import SimulatedFolderEvents
 from simulations.local_files import SimulatedFiles
 from simulations.network import SimulatedNetwork
+from simulations.newer import speak_newer
 from simulations.randomness import derived
 from simulations.workers import InlineWorkers
 
@@ -59,6 +63,7 @@ class Fitting:
         given_bytes: how much of its disk is given to shards.
         has_person: whether somebody uses it.
         role: "member" or "storage"; the first machine is the admin.
+        joins_later: it is no member at first; the fault "join" enrols it.
     """
 
     name: str
@@ -67,6 +72,7 @@ class Fitting:
     given_bytes: int = 1 << 30
     has_person: bool = True
     role: str = "member"
+    joins_later: bool = False
 
 
 class _MachineDisk(SimulatedDisk):
@@ -104,12 +110,14 @@ class Damage:
         store_at_s: the same for its shards.
         unwitnessed: its ledger was set back together with the file that would tell.
         ledger_rows: its ledger lost rows, and kept its vector.
+        rotted: its disk changed something that it had stored.
     """
 
     ledger_at_s: float = -1.0
     store_at_s: float = -1.0
     unwitnessed: bool = False
     ledger_rows: bool = False
+    rotted: bool = False
 
     def any_after(self, at_s: float) -> bool:
         """Whether anything was lost at or after a moment."""
@@ -133,7 +141,11 @@ class Machine:
         node: its node while it runs.
         operations: what its person's programs ask of it while it runs.
         is_up: a node runs and nothing has killed it.
-        gone: destroyed; it never comes back.
+        gone: destroyed or removed; it never comes back.
+        enrolled: a member of the household, as far as the all-seeing eye is concerned.
+        is_nat: nobody can dial it.
+        is_newer: it runs a build that knows more than the others'.
+        repaired_bytes: rebuilt by its earlier lives.
         damage: what it lost.
     """
 
@@ -152,6 +164,10 @@ class Machine:
         self.node: Node | None = None
         self.operations: dict[str, Op] | None = None
         self.gone = False
+        self.enrolled = not fitting.joins_later
+        self.is_nat = False
+        self.is_newer = False
+        self.repaired_bytes = 0
         self.damage = Damage()
         self.lives = 0
         self.network: SimulatedNetwork | None = None
@@ -207,7 +223,7 @@ class Machine:
     @property
     def can_begin(self) -> bool:
         """It is off, and not for ever."""
-        return self._life is None and not self.gone
+        return self._life is None and not self.gone and self.enrolled
 
     # --- a life ---------------------------------------------------------------------------------------------------
 
@@ -254,7 +270,7 @@ class Machine:
         except Exception as error:  # noqa: BLE001  one machine's end, whatever it is, is not the world's
             failure = error
         alive = self.node is not None or self._socket is not None
-        self.node = self.operations = None
+        self._let_go()
         if failure is not None and alive:
             self.world.bug(self, failure)
             self._power_cut = False
@@ -271,7 +287,7 @@ class Machine:
 
     async def _run_node(self, life: _Life) -> None:
         rng = derived(self.world.seed, "machine", self.number, "life", self.lives)
-        self._socket = self.world.datagrams.socket((self.host, DATAGRAM_PORT))
+        self._socket = self.world.datagrams.socket((self.host, DATAGRAM_PORT), is_nat=self.is_nat)
         seams = Seams(
             clock=self.clock,
             rng=rng,
@@ -294,12 +310,16 @@ class Machine:
             save_keyring=self._save_keyring,
             machine=b"machine %d" % self.number,
         )
+        core = node.dht.core
+        core.settings = replace(core.settings, maintain_every_s=core.settings.maintain_every_s * self.world.pace)
         async with trio.open_nursery() as nursery:
             await nursery.start(node.run, Listen(self.host))
             await node.membership.announce(self.endpoints)
             self.node = node
             self.operations = TransferOperations(node).handlers() | TreeOperations(node).handlers()
             nursery.start_soon(self.world.watch, self, node)
+            if self.is_newer:
+                nursery.start_soon(speak_newer, self.world, self, node)
             for habit in self.world.habits:
                 nursery.start_soon(habit, self)
             life.ready.set()
@@ -314,6 +334,8 @@ class Machine:
             membership.admit,
             membership.endpoint,
             rng=rng,
+            is_nat=self.is_nat,
+            timing=LinkTiming(redial_max_s=REDIAL_MAX_S * self.world.pace),
         )
         assert network.host == self.host
         network.on_fault = self._fault
@@ -336,10 +358,15 @@ class Machine:
             self._power_cut = True
             self._die()
 
+    def _let_go(self) -> None:
+        if self.node is not None:
+            self.repaired_bytes += self.node.repairer.work.bytes
+        self.node = self.operations = None
+
     def _die(self) -> None:
         """From here on nothing that its tasks do has any effect."""
         self.world.trace.note("death", self.number)
-        self.node = self.operations = None
+        self._let_go()
         socket, self._socket = self._socket, None
         if socket is not None:
             socket.close()
@@ -383,6 +410,14 @@ class Machine:
             self.world.bug(self, RuntimeError("did not end within 600 s of being stopped"))
             await self.crash(power_cut=False)
 
+    def hide(self, hidden: bool) -> None:
+        """Put it behind a router that lets nobody in, or in front of it; what is connected stays so."""
+        self.is_nat = hidden
+        if self.network is not None:
+            self.network.is_nat = hidden
+        if self._socket is not None:
+            self._socket.is_nat = hidden
+
     def sleep(self) -> None:
         """Close the lid."""
         if self.is_awake:
@@ -413,7 +448,11 @@ class Machine:
         if self.node is None:
             return self._shards_at_death
         found: dict[EncodingId, list[int]] = {}
-        for entry in self.node.store._shelf.index.after(0, 2**31):
+        try:
+            entries = self.node.store._shelf.index.after(0, 2**31)
+        except apsw.Error:
+            return self._shards_at_death  # its index is closed: it was just being stopped
+        for entry in entries:
             if entry.state is ShardState.HELD:
                 found.setdefault(entry.shard.encoding, []).append(entry.shard.index)
         return found

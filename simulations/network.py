@@ -54,7 +54,7 @@ class LinkWeather:
     loss: float = 0.0
     retransmit_s: float = 0.2
     vanishing: float = 0.0
-    tick_s: float = 0.001
+    tick_s: float = 0.005
 
 
 @dataclass(slots=True, eq=False)

@@ -57,6 +57,7 @@ class Stored:
         level: what was acknowledged; "" for nothing (yet).
         acked_s: when; -1 for never.
         dot: the operation that made it, once seen.
+        bears: how many machines may be lost, as the household promised while it was stored.
     """
 
     number: int
@@ -67,6 +68,7 @@ class Stored:
     level: str = ""
     acked_s: float = -1.0
     dot: Dot | None = None
+    bears: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,6 +127,7 @@ class People:
         """Store a content; whether it was acknowledged at that level."""
         world = self._world
         stored = world.oracle.begin_put(machine.number, path, data, world.now_s)
+        stored.bears = world.promise.machines
         local = b"/home/%d" % stored.number
         machine.files.write_file(local, data, mtime_ns=MTIME_BASE_NS + stored.number)
         result = await self._ask(
@@ -140,6 +141,7 @@ class People:
             self.failed[f"put {codes[0] if codes else 'nothing'}"] += 1
             return False
         stored.level, stored.acked_s = result["level"], world.now_s
+        stored.bears = min(stored.bears, world.promise.machines)
         world.trace.note("acked", stored.number, stored.level)
         world.observe(machine)
         await acknowledged.check(world, machine, stored)

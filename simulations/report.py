@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
 from simulations.run import Result
 
 FAULTS_SHOWN: Final = 14
 VIOLATIONS_SHOWN: Final = 6
+SPARKS: Final = 40
+BARS: Final = "▁▂▃▄▅▆▇█"
 
 
 def report(result: Result, *, replay: str) -> str:
@@ -33,6 +36,17 @@ def report(result: Result, *, replay: str) -> str:
     if "idle_bytes_per_minute_per_peer" in figures:
         idle_kb = figures["idle_bytes_per_minute_per_peer"] / 1000
         lines.append(f"  idle      {idle_kb:.1f} kB a minute sent by each machine")
+    history = result.history
+    if len(history.at_s) > 1:
+        most = max(history.states)
+        lines.append(f"  states    {sparkline(history.states)}  different ones at most {most}")
+        lines.append(
+            f"  margin    {sparkline(history.margin)}  losses that the worst stripe survives, least"
+            f" {min(history.margin)}"
+        )
+        lines.append(
+            f"  repair    {sparkline(history.repaired_bytes)}  {history.repaired_bytes[-1] / 1e6:.1f} MB rebuilt"
+        )
     lines.append(f"  digest    {result.digest}")
     if not result.held:
         lines.append("")
@@ -45,6 +59,16 @@ def report(result: Result, *, replay: str) -> str:
             lines.append(f"  and {len(plan.faults) - FAULTS_SHOWN} more faults")
     lines += ["", f"  again: {replay}"]
     return "\n".join(lines)
+
+
+def sparkline(values: Sequence[float], *, width: int = SPARKS) -> str:
+    """A line of bars; where several values share a bar, the highest is shown."""
+    if not values:
+        return ""
+    width = min(width, len(values))
+    bars = [max(values[len(values) * at // width : len(values) * (at + 1) // width]) for at in range(width)]
+    low, high = min(values), max(values)
+    return "".join(BARS[round((len(BARS) - 1) * (bar - low) / (high - low or 1))] for bar in bars)
 
 
 def _counts(counter: Counter[str]) -> str:

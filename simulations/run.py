@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from time import process_time
 from typing import Any, Final
 
@@ -12,9 +13,22 @@ import trio
 from p2pstore.placement.levels import Level
 from p2pstore.placement.promise import household_promise
 from simulations.faults import Faults
-from simulations.invariants import capacity, causality, collection, convergence, durability, monotone, sound
+from simulations.history import SAMPLES, History, keep_history, take_sample
+from simulations.invariants import (
+    authentic,
+    capacity,
+    causality,
+    collection,
+    convergence,
+    cost,
+    durability,
+    honest_verdict,
+    monotone,
+    sound,
+)
 from simulations.machine import Machine
 from simulations.oracle import Violation
+from simulations.pace import paced
 from simulations.people import People
 from simulations.randomness import derived
 from simulations.schedule import Plan
@@ -43,6 +57,7 @@ class Result:
         done, failed: what people did, and what was refused them, by code.
         happened: faults that took effect, by kind.
         figures: everything measured.
+        history: how it went over time.
         lines: the trace itself, if it was kept.
     """
 
@@ -54,6 +69,7 @@ class Result:
     failed: Counter[str] = field(default_factory=Counter)
     happened: Counter[str] = field(default_factory=Counter)
     figures: dict[str, float] = field(default_factory=dict)
+    history: History = field(default_factory=History)
     lines: list[str] | None = None
 
     @property
@@ -80,6 +96,7 @@ class Result:
             "done": dict(sorted(self.done.items())),
             "failed": dict(sorted(self.failed.items())),
             "faults": dict(sorted(self.happened.items())),
+            "history": self.history.summary(),
             "figures": {name: round(value, 3) for name, value in sorted(self.figures.items())},
         }
 
@@ -98,7 +115,8 @@ def run_plan(plan: Plan, *, keep_trace: bool = False) -> Result:
             result.bugs.append(Bug(trio.current_time(), -1, f"Stuck: the run did not end in {OVERTIME_S:g} s more"))
 
     began_s = process_time()
-    run_virtual(main, seed=plan.seed)
+    with paced(plan.pace):
+        run_virtual(main, seed=plan.seed)
     result.digest = trace.digest()
     result.lines = trace.lines
     cpu_s = process_time() - began_s
@@ -107,7 +125,7 @@ def run_plan(plan: Plan, *, keep_trace: bool = False) -> Result:
 
 
 async def _run(plan: Plan, nursery: trio.Nursery, trace: Trace, result: Result) -> None:
-    world = World(plan.seed, nursery, trace=trace)
+    world = World(plan.seed, nursery, trace=trace, pace=plan.pace)
     people = People(world, plan.work)
     people.busy = False
     world.habits += [people.live_at, collection.hurry, collection.watcher(world)]
@@ -115,6 +133,7 @@ async def _run(plan: Plan, nursery: trio.Nursery, trace: Trace, result: Result) 
     faults = Faults(world, damage_max=damage_max)
     await world.found(plan.machines)
     nursery.start_soon(capacity.watch, world)
+    nursery.start_soon(partial(keep_history, world, result.history, every_s=max(5.0, plan.load_s / SAMPLES)))
     await trio.sleep(5.0)
     await people.make_folders(world.machines[0])
     people.busy = True
@@ -127,6 +146,9 @@ async def _run(plan: Plan, nursery: trio.Nursery, trace: Trace, result: Result) 
         await _check_core(plan, world, people)
     else:
         await _check_all(plan, world, result)
+    take_sample(world, result.history)
+    result.figures["repaired_bytes"] = world.repaired_bytes
+    result.figures["lost_bytes"] = world.lost_bytes
     for machine in world.machines:
         if not machine.gone:
             await machine.stop()
@@ -143,7 +165,7 @@ async def _run(plan: Plan, nursery: trio.Nursery, trace: Trace, result: Result) 
 
 def world_promise(plan: Plan) -> int:
     """How many machines of a plan's household may be lost."""
-    return household_promise(len(plan.machines)).machines
+    return household_promise(sum(not each.joins_later for each in plan.machines)).machines
 
 
 async def _check_all(plan: Plan, world: World, result: Result) -> None:
@@ -166,8 +188,11 @@ async def _check_all(plan: Plan, world: World, result: Result) -> None:
         await convergence.check_trees(world, machines)
         result.figures["files_read"] = await durability.check(world, machines, live)
         await durability.check_promises(world, live)
+        result.figures["say_safe"] = await honest_verdict.check(world, machines)
     await monotone.check(world)
     await sound.check(world, machines)
+    authentic.check(world, machines)
+    cost.check(world, plan)
 
 
 async def _idle(world: World, machines: list[Machine], result: Result, lasts_s: float) -> None:

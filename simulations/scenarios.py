@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from p2pstore.placement.promise import household_promise
+from simulations.family import family, family_faults
 from simulations.machine import Fitting
 from simulations.randomness import derived
 from simulations.schedule import Fault, Plan, Work
@@ -16,6 +17,9 @@ DAY_S: Final = 86400.0
 
 WORK_A_DAY: Final = 400
 """Things that one person does on a day: enough to matter, few enough that a day is simulated in seconds."""
+
+PACE_FREE: Final = 4.0
+"""Upkeep that is slowed down so much at most still makes a household equal in the usual time."""
 
 YEAR_S: Final = 365.25 * DAY_S
 
@@ -30,7 +34,10 @@ class Scenario:
         days: how long unless told otherwise.
         faults: what befalls whom.
         given_bytes: what each machine gives, if it matters.
-        damage_max: as in Plan.
+        damage_max, pace: as in Plan.
+        machines: who takes part, given how many; by default an average household.
+        think_s: between two things that one person does; by default as WORK_A_DAY says.
+        quiet_s: as in Plan.
     """
 
     about: str
@@ -39,23 +46,26 @@ class Scenario:
     days: float = 0.05
     given_bytes: int = 1 << 30
     damage_max: int = -1
+    pace: float = 1.0
+    machines: Callable[[int], tuple[Fitting, ...]] = household
+    think_s: float = 0.0
+    quiet_s: float = 1800.0
 
-    def plan(self, name: str, *, seed: int, peers: int = 0, days: float = 0.0) -> Plan:
-        """The plan for a seed."""
-        count = peers or self.peers
+    def plan(self, name: str, *, seed: int, peers: int = 0, days: float = 0.0, pace: float = 0.0) -> Plan:
+        """The plan for a seed; 0 is the scenario's own number."""
+        count, pace = peers or self.peers, pace or self.pace
         load_s = (days or self.days) * DAY_S
-        machines = tuple(replace(each, given_bytes=self.given_bytes) for each in self._machines(name, count))
-        work = Work(think_s=max(20.0, DAY_S / WORK_A_DAY * min(1.0, load_s / DAY_S)))
+        machines = tuple(replace(each, given_bytes=self.given_bytes) for each in self.machines(count))
+        work = Work(think_s=self.think_s or max(20.0, DAY_S / WORK_A_DAY * min(1.0, load_s / DAY_S)))
         faults = tuple(sorted(self.faults(seed, count, load_s), key=lambda fault: fault.at_s))
-        return Plan(name, seed, machines, work, load_s, 1800.0, faults, damage_max=self.damage_max)
+        quiet_s = self.quiet_s * max(1.0, pace / PACE_FREE)
+        return Plan(name, seed, machines, work, load_s, quiet_s, faults, damage_max=self.damage_max, pace=pace)
 
-    def _machines(self, name: str, count: int) -> tuple[Fitting, ...]:
-        if name != "two-houses":
-            return household(count)
-        return tuple(
-            replace(each, site="home" if number < count // 2 else "cabin")
-            for number, each in enumerate(household(count))
-        )
+
+def _two_sites(count: int) -> tuple[Fitting, ...]:
+    return tuple(
+        replace(each, site="home" if number < count // 2 else "cabin") for number, each in enumerate(household(count))
+    )
 
 
 def _churn(seed: int, count: int, load_s: float) -> tuple[Fault, ...]:
@@ -125,15 +135,43 @@ def _new_disk(seed: int, count: int, load_s: float) -> tuple[Fault, ...]:
     return (Fault(round(load_s / 2, 1), "wipe", machine, -1, 300.0, 0.0, "store"),)
 
 
+def _hostile_member(seed: int, count: int, load_s: float) -> tuple[Fault, ...]:
+    """One of them forges, replays and lies from early on."""
+    hostile = derived(seed, "hostile member").randrange(1, count)
+    return (Fault(round(load_s * 0.1, 1), "hostile", hostile, -1, round(load_s * 0.8, 1)),)
+
+
+def _rolling_upgrade(_seed: int, count: int, load_s: float) -> tuple[Fault, ...]:
+    """One after the other gets a newer build; for a while both are there."""
+    step_s = load_s * 0.8 / count
+    return tuple(
+        Fault(round(load_s * 0.1 + number * step_s, 1), "upgrade", number, -1, min(60.0, step_s / 4))
+        for number in range(count)
+    )
+
+
 SCENARIOS: Final[dict[str, Scenario]] = {
     "churn": Scenario("machines come and go all the time, in good order and otherwise", _churn, peers=6),
     "house-fire": Scenario("as many machines burn as the promise names; nothing safe is lost", _house_fire, 6),
-    "two-houses": Scenario("the line between two houses is cut; both go on, and find together again", _two_houses, 6),
+    "two-houses": Scenario(
+        "the line between two houses is cut; both go on, and find together again", _two_houses, 6, machines=_two_sites
+    ),
     "mass-loss": Scenario(
         "all but two machines burn; what is gone is an error, never wrong bytes", _mass_loss, 6, damage_max=1000
     ),
     "full-disks": Scenario("little is given, and disks fill up", _full_disks, 5, given_bytes=3_000_000),
     "clock-chaos": Scenario("every clock is wrong, some by decades, and jumps", _clock_chaos, 5),
     "new-disk": Scenario("a disk dies and an empty one takes its place", _new_disk, 5),
+    "hostile-member": Scenario("a member forges, replays, and lies about shards", _hostile_member, 5),
+    "rolling-upgrade": Scenario("one machine after the other gets a newer build", _rolling_upgrade, 5),
+    "family-year": Scenario(
+        "a year: nights, holidays, a dead disk, a stolen laptop; upkeep goes 60 times slower (--pace)",
+        family_faults,
+        peers=7,
+        days=365.0,
+        pace=60.0,
+        machines=family,
+        think_s=3 * 3600.0,
+    ),
 }
 """By name. "swarm" is one more, made by `simulations.swarm`."""

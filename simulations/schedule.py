@@ -89,6 +89,7 @@ class Plan:
         core: for a liveness run the machines that must go on while the others stay broken; () for a safety run.
         damage_max: machines that may lose data for good; what goes beyond is refused. -1: as many as the promise
             names; more than that and only invariants that hold whatever is lost are checked.
+        pace: how many times slower than usual upkeep is done; 1 for as it is (`simulations.pace`).
     """
 
     name: str
@@ -100,6 +101,7 @@ class Plan:
     faults: tuple[Fault, ...] = ()
     core: tuple[int, ...] = ()
     damage_max: int = -1
+    pace: float = 1.0
 
     def encode(self) -> str:
         """JSON, one fault a line."""

@@ -6,6 +6,7 @@ Few kinds at once find more than all kinds always: what one fault hides, another
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from typing import Final
 
@@ -21,6 +22,9 @@ STEADINESS: Final = ("always-on", "desktop", "laptop", "laptop", "always-on", "d
 
 LIVENESS_IN: Final = 4
 """One run in so many is a liveness run: faults that heal in the end never show what a permanent one does."""
+
+NO_CORE: Final = frozenset({"hostile", "leave", "swap"})
+"""Kinds that would take a machine out of a core that the promise says is enough."""
 
 START_S: Final = 30.0
 """No fault comes earlier: the household needs its folders."""
@@ -48,20 +52,25 @@ def swarm_plan(seed: int, *, peers: int = 0, load_s: float = 1200.0) -> Plan:
     """
     rng = derived(seed, "swarm")
     count = peers or rng.choice((3, 4, 5, 5, 6, 7))
+    fittings = household(count)
     liveness = seed % LIVENESS_IN == LIVENESS_IN - 1
     menu = _menu(rng, count, load_s)
     chosen = [kind for kind in sorted(menu) if rng.random() < 0.35] or [rng.choice(sorted(menu))]
     faults: list[Fault] = []
     for kind in chosen:
         times = 1 + int(rng.expovariate(0.5))
+        if liveness and kind in NO_CORE:
+            continue
         for _ in range(min(times, 8)):
             faults += menu[kind](rng.uniform(START_S, load_s * 0.9))
+    if any(fault.kind == "join" for fault in faults):
+        fittings += (replace(household(count + 1)[-1], joins_later=True),)
     core: tuple[int, ...] = ()
     if liveness:
         lost = household_promise(count).machines
         core = tuple(sorted(rng.sample(range(count), count - lost)))
     work = Work(think_s=rng.choice((15.0, 30.0, 60.0)), names=rng.choice((6, 12, 24)), large=rng.choice((0, 0, 60)))
-    return Plan("swarm", seed, household(count), work, load_s, 900.0, tuple(sorted(faults, key=_when)), core)
+    return Plan("swarm", seed, fittings, work, load_s, 900.0, tuple(sorted(faults, key=_when)), core)
 
 
 def _when(fault: Fault) -> tuple[float, str]:
@@ -87,6 +96,10 @@ def _menu(rng: Random, count: int, load_s: float) -> dict[str, Builder]:
     def cut(at_s: float) -> list[Fault]:
         a, b = rng.sample(range(count), 2)
         return [Fault(round(at_s, 1), "cut", a, b, length(600))]
+
+    def swap(at_s: float) -> list[Fault]:
+        a, b = rng.sample(range(count), 2)
+        return [Fault(round(at_s, 1), "swap", a, b, length(120))]
 
     def torn(at_s: float) -> list[Fault]:
         steps = round(200 ** rng.random())
@@ -114,6 +127,13 @@ def _menu(rng: Random, count: int, load_s: float) -> dict[str, Builder]:
         "isolate": plain("isolate", 600),
         "partition": partition,
         "cut": cut,
+        "swap": swap,
+        "join": lambda at_s: [Fault(round(at_s, 1), "join", count, -1, 300.0)],
+        "leave": plain("leave", 300),
+        "nat": plain("nat", 900),
+        "swizzle": lambda at_s: [Fault(round(at_s, 1), "swizzle", -1, -1, length(600))],
+        "misdirect": plain("misdirect", 10, amounts=(1.0, 3.0)),
+        "hostile": plain("hostile", 600),
         "flap": plain("flap", 300, amounts=(1.0, 5.0, 20.0)),
         "slow": plain("slow", 300, amounts=(0.3, 1.5)),
         "loss": plain("loss", 300, amounts=(0.02, 0.1, 0.3)),

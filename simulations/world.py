@@ -10,10 +10,11 @@ from typing import Final
 import trio
 from blake3 import blake3
 
+from p2pstore.errors import P2PStoreError
 from p2pstore.ids import EncodingId, PeerId
 from p2pstore.keys.household import HouseholdKeys, new_secret
 from p2pstore.keys.identity import Identity
-from p2pstore.metadata.roster_changes import enrol, found, mend_generations, open_generations
+from p2pstore.metadata.roster_changes import enrol, found, mend_generations, open_generations, remove
 from p2pstore.metadata.roster_codec import make_card, make_update
 from p2pstore.metadata.roster_statements import Fact
 from p2pstore.node import Node
@@ -55,10 +56,17 @@ class World:
         seed: decides all chance.
         nursery: where machines live; cancelling it ends the world.
         trace: takes down what happens.
+        pace: how many times slower than usual upkeep is done (`simulations.pace`).
+
+    Attributes:
+        lost_bytes: shards that were lost with a disk or a machine: the floor of what repair must rebuild.
     """
 
-    def __init__(self, seed: int, nursery: trio.Nursery, *, trace: Trace) -> None:
+    def __init__(self, seed: int, nursery: trio.Nursery, *, trace: Trace, pace: float = 1.0) -> None:
         self.seed = seed
+        self.pace = pace
+        self.lost_bytes = 0
+        self.founded_promise = 1
         self.nursery = nursery
         self.trace = trace
         self.fabric = Fabric(derived(seed, "network"), LinkWeather())
@@ -83,8 +91,12 @@ class World:
 
     @property
     def promise(self) -> Promise:
-        """What the household promises."""
-        return household_promise(len(self.machines))
+        """What the household promises now."""
+        return household_promise(len(self.members()))
+
+    def members(self) -> list[Machine]:
+        """Everybody who belongs to the household, whatever state they are in."""
+        return [machine for machine in self.machines if machine.enrolled]
 
     def bug(self, machine: Machine | None, error: BaseException) -> None:
         """Note what no fault explains; each sentence once."""
@@ -108,7 +120,9 @@ class World:
         keys = self.household = HouseholdKeys.derive(new_secret(rng))
         founding = found(keys, first.identity, name="simulated", profile=first.profile, now_s=now_s, rng=rng)
         roster = founding.roster
-        for machine in self.machines[1:]:
+        members = self.members()
+        self.founded_promise = self.promise.machines
+        for machine in members[1:]:
             card = make_card(machine.identity, roster.network_id)
             statement = enrol(
                 first.identity, roster, founding.keyring, card=card, profile=machine.profile, now_s=now_s, rng=rng
@@ -124,20 +138,62 @@ class World:
                     sequence=1,
                     value=machine.endpoints,
                 )
-                for machine in self.machines
+                for machine in members
             ]
         )
         mended = mend_generations(first.identity, roster, founding.keyring, now_s=now_s, rng=rng)
         roster = roster.with_statements(mended.statements)
-        for machine in self.machines:
+        for machine in members:
             machine.roster = roster
             identity = machine.identity
             machine.keyring = open_generations(roster, identity.curve_public, identity.curve_secret)
             await machine.format_store()
-        for machine in self.machines:
+        for machine in members:
             machine.begin()
             if not await machine.wait_ready():
                 self.bug(machine, RuntimeError("did not start"))
+
+    async def enrol(self, machine: Machine, by: Machine) -> bool:
+        """An admin that runs takes a new machine in; it is switched on with an empty disk."""
+        assert by.node is not None
+        membership = by.node.membership
+        rng = derived(self.seed, "enrolment", machine.number)
+        card = make_card(machine.identity, membership.network_id)
+        endpoints = make_update(
+            machine.identity,
+            membership.network_id,
+            subject=machine.me,
+            about=Fact.ENDPOINTS,
+            sequence=1,
+            value=machine.endpoints,
+        )
+        now_s = by.clock.wall_s()
+        statement = enrol(
+            by.identity, membership.roster, membership.keyring, card=card, profile=machine.profile, now_s=now_s, rng=rng
+        )
+        try:
+            await membership.change(by.identity, [statement, endpoints])
+        except P2PStoreError:
+            return False  # a full disk: nobody has joined
+        machine.roster = membership.roster
+        identity = machine.identity
+        machine.keyring = open_generations(membership.roster, identity.curve_public, identity.curve_secret)
+        machine.enrolled = True
+        await machine.format_store()
+        return await self.restart(machine)
+
+    async def remove(self, machine: Machine, by: Machine) -> bool:
+        """An admin that runs removes a machine for good."""
+        assert by.node is not None
+        membership = by.node.membership
+        cut = by.node.ledger.vector().encode()
+        statement = remove(by.identity, membership.roster, machine.me, now_s=by.clock.wall_s(), cut=cut)
+        try:
+            await membership.change(by.identity, [statement])
+        except P2PStoreError:
+            return False
+        machine.enrolled = False
+        return True
 
     # --- what goes on ---------------------------------------------------------------------------------------------
 
@@ -158,7 +214,7 @@ class World:
 
     async def restart(self, machine: Machine) -> bool:
         """Switch a machine on that is off; whether it serves within START_TIMEOUT_S."""
-        if machine.gone or machine.is_up:
+        if machine.gone or machine.is_up or not machine.enrolled:
             return machine.is_up
         await machine.wait_settled()
         if not machine.can_begin:
@@ -216,6 +272,7 @@ class World:
         chosen = [machine for machine in self.machines if only is None or machine.number in only]
         for machine in chosen:
             machine.wake(stalled=False)
+            machine.hide(False)
             for disk in machine.disks:
                 disk.unstick()
                 disk.slowness = 1.0
@@ -248,7 +305,19 @@ class World:
     @property
     def beyond_promise(self) -> bool:
         """More machines have lost data than the household promises to bear."""
-        return len(self.damaged_after(0.0)) > self.promise.machines
+        return len(self.damaged_after(0.0)) > self.founded_promise
+
+    @property
+    def repaired_bytes(self) -> int:
+        """Shards that repair has rebuilt since the beginning."""
+        running = sum(each.node.repairer.work.bytes for each in self.machines if each.node is not None)
+        return running + sum(each.repaired_bytes for each in self.machines)
+
+    def lose_shards(self, machine: Machine, at_s: float) -> None:
+        """The shards of a machine are lost from now on."""
+        machine.damage.store_at_s = at_s
+        if machine.node is not None:
+            self.lost_bytes += machine.node.store.usage().used_bytes
 
     def damaged_after(self, at_s: float) -> list[Machine]:
         """Machines that lost something at or after a moment."""

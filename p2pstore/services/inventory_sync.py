@@ -32,6 +32,9 @@ its holders (docs/measurements.md). Nobody waits for it: uploads know their rece
 REFRESH_S: Final = 6 * 3600.0
 """A link that stays up for weeks is asked so often, so that the time of proof stays fresh (it counts for 35 days)."""
 
+EPOCH_REPLACED: Final = b"replaced"
+"""The epoch of a store whose disk another one has taken the place of. No other epoch is of 8 bytes."""
+
 RETRY_FIRST_S: Final = 1.0
 RETRY_MAX_S: Final = 60.0
 REQUEST_TIMEOUT_S: Final = 30.0
@@ -204,7 +207,17 @@ class InventorySync:
             )
             found.append(StoreChanges(store.store, epoch, after, upto, len(changes) == left, held))
             left -= len(changes)
-        return found
+        return found + self._replaced(known)
+
+    def _replaced(self, known: dict[StoreId, StoreMark]) -> list[StoreChanges]:
+        """Stores that somebody takes for ours and that no longer are: their disk was replaced. A new epoch starts from
+        nothing, so what was known of them is forgotten; should the disk come back, it tells everything anew."""
+        ours = {store.store for store in self._stores()}
+        return [
+            StoreChanges(mark.store, EPOCH_REPLACED, 0, 0, False, ())
+            for _, mark in sorted(known.items())
+            if mark.store not in ours and mark.epoch != EPOCH_REPLACED
+        ]
 
     async def _take_in(self, peer: PeerId, changes: StoreChanges) -> None:
         await self._ledger.put_holdings(

@@ -33,8 +33,8 @@ async def check(world: World, machine: Machine, stored: Stored) -> None:
     if world.damaged_after(stored.begun_s):
         return  # who gave an honest receipt may have burnt since; what must be left of it is durability's to say
     having = [each for each in world.living() if each.node and each.node.ledger.vector().covers(stored.dot)]
-    unseen = [each for each in world.machines if not each.is_up and not each.gone]
-    wanted = {"here": 1, "placed": 2, "safe": 1 + world.promise.machines}[stored.level]
+    unseen = [each for each in world.members() if not each.is_up and not each.gone]
+    wanted = {"here": 1, "placed": 2, "safe": 1 + stored.bears}[stored.level]
     if len(having) + len(unseen) < wanted:
         what = f"put {stored.number}: '{stored.level}', but its commit is on {len(having)} machines"
         world.oracle.violate(NAME, now_s, what)
@@ -49,8 +49,8 @@ async def check(world: World, machine: Machine, stored: Stored) -> None:
         if not health.readable:
             what = f"put {stored.number}: '{stored.level}', but a stripe cannot be read from all disks together"
             world.oracle.violate(NAME, now_s, what)
-        elif stored.level == "safe" and not health.keeps(world.promise):
-            survived = f"{health.survives} of {world.promise.machines} losses"
+        elif stored.level == "safe" and health.survives < stored.bears:
+            survived = f"{health.survives} of {stored.bears} losses"
             what = f"put {stored.number}: 'safe', but a stripe survives {survived}"
             world.oracle.violate(NAME, now_s, what)
 

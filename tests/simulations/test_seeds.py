@@ -15,7 +15,7 @@ from simulations.swarm import swarm_plan
 REGRESSIONS = sorted((Path(simulations.__file__).parent / "regressions").glob("*.json"))
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2, 3, 6])
+@pytest.mark.parametrize("seed", [1, 2, 3, 6, 9])
 def test_every_invariant_holds_whatever_befalls_the_household(seed: int) -> None:
     result = run_plan(swarm_plan(seed, peers=4, load_s=300.0))
     assert result.held, (result.violations, result.bugs)

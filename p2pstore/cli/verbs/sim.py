@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from simulations.schedule import Plan
 
 _PEERS = click.option("--peers", type=click.IntRange(min=2, max=30), help="Machines [the scenario's own number].")
+_PACE = click.option(
+    "--pace", type=click.FloatRange(min=1, max=60), help="Upkeep goes so many times slower [the scenario's own]."
+)
+_HTML = click.option(
+    "--html", type=click.Path(dir_okay=False, path_type=Path), help="Write the report there, with plots over time."
+)
 _CHECK = click.option("--check-determinism", is_flag=True, help="Run twice, and name the first event that differs.")
 
 
@@ -32,6 +38,8 @@ def sim() -> None:
 @_PEERS
 @click.option("--seed", type=int, default=1, show_default=True, help="Another seed, another story.")
 @click.option("--days", type=click.FloatRange(min=0.002, max=400), help="Virtual days [the scenario's own length].")
+@_PACE
+@_HTML
 @click.option("--save", type=click.Path(dir_okay=False, path_type=Path), help="Write the plan there, for replay.")
 @_CHECK
 @click.pass_obj
@@ -42,12 +50,15 @@ def run(
     peers: int | None,
     seed: int,
     days: float | None,
+    pace: float | None,
+    html: Path | None,
     save: Path | None,
     check_determinism: bool,
 ) -> int:
     """Run one scenario.
 
-    SCENARIO is churn, house-fire, two-houses, mass-loss, full-disks, clock-chaos, new-disk or swarm.
+    SCENARIO is family-year, churn, house-fire, two-houses, mass-loss, full-disks, clock-chaos, new-disk,
+    hostile-member, rolling-upgrade or swarm.
     """
     from simulations.scenarios import DAY_S, SCENARIOS
     from simulations.swarm import swarm_plan
@@ -55,7 +66,7 @@ def run(
     if scenario == "swarm":
         plan = swarm_plan(seed, peers=peers or 0, **({"load_s": days * DAY_S} if days else {}))
     elif scenario in SCENARIOS:
-        plan = SCENARIOS[scenario].plan(scenario, seed=seed, peers=peers or 0, days=days or 0.0)
+        plan = SCENARIOS[scenario].plan(scenario, seed=seed, peers=peers or 0, days=days or 0.0, pace=pace or 0.0)
     else:
         known = ", ".join([*SCENARIOS, "swarm"])
         raise Failure(Fault("no-scenario", f"there is no scenario {scenario!r}", f"known: {known}", (), exits.USAGE))
@@ -64,28 +75,33 @@ def run(
     again = f"p2pstore sim run {scenario} --seed {seed}"
     again += f" --peers {peers}" if peers else ""
     again += f" --days {days:g}" if days else ""
-    return _run(session, plan, again, check_determinism)
+    again += f" --pace {pace:g}" if pace else ""
+    return _run(session, plan, again, check_determinism, html)
 
 
 @sim.command(cls=Verb)
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@_HTML
 @_CHECK
 @click.pass_obj
-def replay(session: Session, *, file: Path, check_determinism: bool) -> int:
+def replay(session: Session, *, file: Path, html: Path | None, check_determinism: bool) -> int:
     """Run a plan that was saved or shrunk."""
     from simulations.schedule import Plan
 
-    return _run(session, Plan.decode(file.read_text("utf-8")), f"p2pstore sim replay {file}", check_determinism)
+    return _run(session, Plan.decode(file.read_text("utf-8")), f"p2pstore sim replay {file}", check_determinism, html)
 
 
-def _run(session: Session, plan: Plan, again: str, check_determinism: bool) -> int:
+def _run(session: Session, plan: Plan, again: str, check_determinism: bool, html: Path | None) -> int:
     from simulations.determinism import check_determinism as check
+    from simulations.page import page
     from simulations.report import report
     from simulations.run import run_plan
 
     result = run_plan(plan)
     summary: dict[str, Any] = {**result.summary(), "replay": again, "deterministic": None}
     lines = [report(result, replay=again)]
+    if html is not None:
+        html.write_text(page(result, replay=again), "utf-8")
     same = True
     if check_determinism:
         divergence = check(plan)
