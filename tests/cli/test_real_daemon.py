@@ -17,7 +17,10 @@ from tests.daemons.families import wait_until
 pytestmark = pytest.mark.daemons
 
 
-TESTED_BY_THEMSELVES = {"peers retire", "peers replace", "recovery-kit shares", "recovery-kit rotate", "recovery-kit agree"}
+TESTED_BY_THEMSELVES = {
+    *("peers retire", "peers replace"),
+    *("recovery-kit shares", "recovery-kit rotate", "recovery-kit agree"),
+}
 """With real daemons in tests of their own. The four that the test below does not call have nothing to do there."""
 
 
