@@ -19,7 +19,7 @@ import trio
 from p2pstore.control.server import Op
 from p2pstore.daemon.operations_transfer import TransferOperations
 from p2pstore.daemon.operations_tree import TreeOperations
-from p2pstore.errors import P2PStoreError
+from p2pstore.errors import NoSpace, P2PStoreError
 from p2pstore.ids import EncodingId, PeerId
 from p2pstore.keys.generation import Keyring
 from p2pstore.keys.identity import Identity
@@ -270,9 +270,12 @@ class Machine:
         except Exception as error:  # noqa: BLE001  one machine's end, whatever it is, is not the world's
             failure = error
         alive = self.node is not None or self._socket is not None
+        # A full disk may keep a daemon from starting: it says so, and is started again.
+        honest = isinstance(failure, NoSpace) and self.node is None
         self._let_go()
         if failure is not None and alive:
-            self.world.bug(self, failure)
+            if not honest:
+                self.world.bug(self, failure)
             self._power_cut = False
             self._die()
         if self._socket is not None:
