@@ -172,8 +172,28 @@ class SimulatedDatabase:
             raise PowerCut
         try:
             return self._connection.execute(sql, parameters).fetchall()
+        except UnicodeDecodeError:
+            return self._escaped(sql, parameters)
         except apsw.Error as error:
             _raise_named(error)
+
+    def _escaped(self, sql: str, parameters: Sequence[Any]) -> list[Row]:
+        """The rows of a query with text that is none: apsw knows no surrogate escapes, so its bytes are asked for."""
+        columns = [f"c{number}" for number in range(len(self._connection.execute(sql, parameters).get_description()))]
+        both = ", ".join(
+            f"typeof({each}) = 'text', iif(typeof({each}) = 'text', CAST({each} AS BLOB), {each})" for each in columns
+        )
+        rows = self._connection.execute(
+            f"WITH q({', '.join(columns)}) AS ({sql}) SELECT {both} FROM q",  # noqa: S608 - names and query are ours
+            parameters,
+        )
+        return [
+            tuple(
+                value.decode(errors="surrogateescape") if is_text else value
+                for is_text, value in zip(row[::2], row[1::2], strict=True)
+            )
+            for row in rows.fetchall()
+        ]
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         return self._run(sql, parameters)

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -182,6 +182,7 @@ class RealDatabase:
             )
         except sqlite3.Error as error:
             _raise_named(error)
+        self._connection.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
         try:
             self.execute("PRAGMA locking_mode=EXCLUSIVE")
             self.execute("PRAGMA journal_mode=WAL")

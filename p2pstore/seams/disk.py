@@ -46,7 +46,8 @@ class DiskFile(Protocol):
 class Database(Protocol):
     """An SQLite database (WAL, synchronous=FULL) behind four calls. One thread at a time.
 
-    Its calls raise DatabaseDamaged when the file is not sound and NoSpace when the disk is full.
+    Its calls raise DatabaseDamaged when the file is not sound and NoSpace when the disk is full. Text that is no UTF-8
+    (one rotten bit makes text of bytes) comes with surrogate escapes: whoever knows what a row should be sees it.
     """
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:

@@ -150,6 +150,15 @@ def test_a_database_is_open_once(disk: Disk) -> None:
     disk.open_database("d.sqlite").close()
 
 
+def test_text_that_is_none_comes_out_of_a_database_as_it_is(disk: Disk) -> None:
+    database = disk.open_database("rotten.db")
+    database.execute("CREATE TABLE t(k INTEGER, v BLOB)")
+    database.execute("INSERT INTO t VALUES(1, CAST(x'61ff62' AS TEXT)), (2, x'ff'), (3, 'text'), (4, NULL)")
+    rows = database.execute("SELECT k, v FROM t WHERE k > ? ORDER BY k", (0,))
+    assert rows == [(1, "a\udcffb"), (2, b"\xff"), (3, "text"), (4, None)]
+    database.close()
+
+
 def test_a_file_that_is_no_database_is_named_so(disk: Disk) -> None:
     file = disk.open("d.sqlite", create=True)
     file.write(0, [b"this is not a database" * 1000])

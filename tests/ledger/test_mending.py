@@ -81,6 +81,33 @@ async def test_whatever_rots_in_a_row_is_noticed_when_it_is_read(column: str, au
         assert (await ledger.health()).rows == 1
 
 
+@pytest.mark.parametrize("column", ["content", "name", "parent", "entry"])
+async def test_bytes_that_rot_into_text_that_is_none_are_damage_like_any_other(
+    column: str, autojump_clock: MockClock
+) -> None:
+    """One bit of a record's head tells bytes from text."""
+    [machine] = household(1)
+    async with machine.ledger() as ledger:
+        await do(ledger, put("d/small", SECRET))
+        before = await tree(ledger)
+        sql(ledger, f"UPDATE versions SET {column} = CAST({column} || x'ff' AS TEXT) WHERE size = {len(SECRET)}")
+        assert await tree(ledger) == before
+        assert (await ledger.health()).rows == 1
+        await do(ledger, put("d/another", b"2"))
+
+
+async def test_a_commit_that_rots_into_text_that_is_none_comes_back_from_a_peer(autojump_clock: MockClock) -> None:
+    here, there = household(2)
+    async with ledgers([here, there]) as (one, two):
+        await do(one, put("d/small", SECRET))
+        await sync_all([one, two])
+        sql(two, "UPDATE commits SET raw = CAST(raw || x'ff' AS TEXT)")
+        found = await two.inspect()
+        assert found.lost == 2
+        assert (await two.health()).missing == 2
+        await do(two, put("mine", b"2"))
+
+
 async def test_writing_over_a_rotten_row_mends_it_first(autojump_clock: MockClock) -> None:
     [machine] = household(1)
     async with machine.ledger() as ledger:
