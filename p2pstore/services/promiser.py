@@ -131,7 +131,10 @@ class Promiser:
                 if not (change.own or change.remote):
                     continue
                 self._changed = True
-                rules = await self._read_rules()
+                try:
+                    rules = await self._read_rules()
+                except P2PStoreError:  # a damaged row, before peers have given it back: the next look reads them again
+                    continue
                 if rules and change.own and change.folders != frozenset():
                     self._mine = True  # something was put, moved or brought back here, perhaps below one of them
                 if rules != self._rules or self._mine:
@@ -183,7 +186,7 @@ class Promiser:
             except Corrupt:
                 unknown += 1
                 continue
-            for chunk, stated in (await self._ledger.stripes_for(chunks)).items():
+            for chunk, stated in (await self._standing(chunks)).items():
                 if _owes(stated, promise):
                     continue
                 behind += 1
@@ -203,11 +206,19 @@ class Promiser:
             if nearest == top:
                 yield item.content
 
+    async def _standing(self, chunks: Sequence[ChunkId]) -> dict[ChunkId, list[StripeStatement]]:
+        """What was stated of each chunk's stripes, those left out that this machine has signed away: what they owed,
+        nobody keeps any more."""
+        stated = await self._ledger.stripes_for(chunks)
+        stands = await self._ledger.stripes_of({each.encoding for statements in stated.values() for each in statements})
+        return {chunk: [each for each in found if stands[each.encoding]] for chunk, found in stated.items()}
+
     async def _raised(
         self, chunk: ChunkId, stated: Sequence[StripeStatement], promise: Promise
     ) -> StripeStatement | None:
         """What to state of the stripe of a chunk that most is left of."""
-        stripes = await self._catalog.stripes_of_chunk(chunk)
+        standing = {each.encoding for each in stated}
+        stripes = [each for each in await self._catalog.stripes_of_chunk(chunk) if each.encoding in standing]
         if not stripes:
             return None
         own = [each for each in stated if each.encoding == stripes[0].encoding]

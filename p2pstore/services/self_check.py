@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from p2pstore.errors import Unavailable
+from p2pstore.errors import P2PStoreError
 from p2pstore.ledger.ledger import Ledger
 from p2pstore.seams.clock import Clock
 
@@ -15,7 +15,8 @@ EVERY_S: Final = 86_400.0
 """Of this machine's running time. In a tree of 10^6 entries one look takes 130 s of CPU (docs/measurements.md)."""
 
 AGAIN_AFTER_S: Final = 600.0
-"""A full disk takes no note of what was found; the next look finds it again."""
+"""A full disk takes no note of what was found, and what is damaged may not be readable before peers have given it back;
+the next look finds it again."""
 
 PACE: Final = 19.0
 """Seconds of rest for each second of work: a twentieth of one core, and nobody waits for the ledger."""
@@ -34,7 +35,7 @@ class SelfCheck:
         while True:
             try:
                 await self._ledger.inspect(pace=PACE)
-            except Unavailable:
+            except P2PStoreError:
                 await self._clock.sleep(AGAIN_AFTER_S)
             else:
                 await self._clock.sleep(EVERY_S)

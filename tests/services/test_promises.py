@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import trio
 
@@ -72,6 +73,27 @@ def test_a_folder_that_promises_a_house_gets_its_older_files_raised_and_drops_no
         await ask(house, action="set", path=b"/", promise="any-1")
         await trio.sleep(60.0)
         assert {each.me: each._look_shards() for each in house.world.machines} == held
+
+    play(TWO_HOUSES, act)
+
+
+def test_what_a_collected_stripe_was_stated_to_owe_keeps_no_promise() -> None:
+    """The household has grown and stored the same bytes again, in other stripes; the old ones were signed away."""
+
+    async def act(house: House) -> None:
+        node = house["nas"].node
+        assert node is not None
+        stated = await node.ledger.stripes_after(None, 1000)
+        old = [replace(each, encoding=EncodingId(bytes(reversed(each.encoding))), promise="house") for each in stated]
+        await node.ledger.commit(old)
+        await node.ledger.forsake([each.encoding for each in old])
+        await ask(house, action="set", path=b"/", promise="house")
+        await trio.sleep(60.0)
+        assert (await ask(house, action="ls"))["promises"][0]["behind"] == 0  # type: ignore[index]
+        real = [each.encoding for each in stated]
+        owed = await node.ledger.stripes_of(real)
+        assert all(any(each.promise == "house" for each in owed[encoding]) for encoding in real)
+        assert await burnt_houses_lose(house, Promise.HOUSE) == []
 
     play(TWO_HOUSES, act)
 
