@@ -183,7 +183,7 @@ class SimulatedDatabase:
         both = ", ".join(
             f"typeof({each}) = 'text', iif(typeof({each}) = 'text', CAST({each} AS BLOB), {each})" for each in columns
         )
-        rows = self._connection.execute(
+        rows: Iterable[Row] = self._connection.execute(
             f"WITH q({', '.join(columns)}) AS ({sql}) SELECT {both} FROM q",  # noqa: S608 - names and query are ours
             parameters,
         )
@@ -192,7 +192,7 @@ class SimulatedDatabase:
                 value.decode(errors="surrogateescape") if is_text else value
                 for is_text, value in zip(row[::2], row[1::2], strict=True)
             )
-            for row in rows.fetchall()
+            for row in rows
         ]
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:

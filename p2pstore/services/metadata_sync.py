@@ -16,6 +16,7 @@ from p2pstore.errors import PeerFault, Unavailable
 from p2pstore.ids import Dot, GenerationId, PeerId
 from p2pstore.ledger.ledger import Ledger
 from p2pstore.ledger.questions import CommitBatch
+from p2pstore.ledger.row_check import RowDamaged
 from p2pstore.limits import PACKED_BATCH_BYTES, SYNC_BATCH_BYTES
 from p2pstore.metadata.vector import Vector
 from p2pstore.protocols import sync
@@ -182,8 +183,8 @@ class MetadataSync:
             return
         try:
             await self._carry_out(peer, machine, step)
-        except (Unavailable, PeerFault):
-            # gone, busy, or talking nonsense: a pause, then from the start
+        except (Unavailable, PeerFault, RowDamaged):
+            # gone, busy, talking nonsense, or a row here that peers must give back first: a pause, then from the start
             machine.failed(self._clock.now_s())
 
     async def _carry_out(

@@ -210,7 +210,8 @@ class Promiser:
         """What was stated of each chunk's stripes, those left out that this machine has signed away: what they owed,
         nobody keeps any more."""
         stated = await self._ledger.stripes_for(chunks)
-        stands = await self._ledger.stripes_of({each.encoding for statements in stated.values() for each in statements})
+        encodings = {each.encoding for statements in stated.values() for each in statements}
+        stands = await self._ledger.stripes_of(sorted(encodings))
         return {chunk: [each for each in found if stands[each.encoding]] for chunk, found in stated.items()}
 
     async def _raised(
