@@ -176,6 +176,7 @@ class Node:
             rng=seams.rng,
             stores=lambda: (store,),
             generations=membership.metadata_generations,
+            may_hear=membership.is_member,  # who has left, or holds the paper key, asks and is told nothing unasked
         )
         self.self_check = SelfCheck(ledger=ledger, clock=seams.clock)
         self.quarantine = Quarantine(
@@ -374,6 +375,7 @@ class Node:
             public_of=membership.public_of,
             verify=verify,
             can_write=lambda: membership.current_metadata_keys() is not None,
+            may_hear=membership.is_member,
         )
         self.history_keeper = HistoryKeeper(
             ledger=ledger,

@@ -226,7 +226,7 @@ class Departure:
                 began_s = self._clock.now_s()
                 try:
                     progress = await self._look(anyway=me.duty is Duty.LEAVES_ANYWAY)
-                    if kept == _DONE and not progress.done:
+                    if not progress.done and (kept == _DONE or not self._liveness.answering()):
                         await self._ask_whether_out()  # then nobody answers us, and that is why
                     if self._membership.myself is None:
                         continue
@@ -407,7 +407,7 @@ class Departure:
             for peer in leaving:
                 try:
                     await self._lead(peer)
-                except (Unavailable, PeerFault):
+                except P2PStoreError:  # it is away or talks nonsense, or our own disk is full
                     self._known.pop(peer, None)
                     self._done_since_s.pop(peer, None)
             with self._clock.move_on_after(ASK_EVERY_S if leaving else float("inf")):

@@ -54,6 +54,7 @@ class Forks:
         public_of: Callable[[PeerId], bytes | None],
         verify: Callable[[bytes, bytes, bytes], None],
         can_write: Callable[[], bool],
+        may_hear: Callable[[PeerId], bool],
     ) -> None:
         self._ledger = ledger
         self._network = network
@@ -62,6 +63,7 @@ class Forks:
         self._public_of = public_of
         self._verify = verify
         self._can_write = can_write
+        self._may_hear = may_hear
         self._due: set[PeerId] = set()
         self._bell = trio.Event()
 
@@ -85,6 +87,8 @@ class Forks:
             frozen = stopped
             for peer in sorted(self._network.linked_peers()) if everybody else sorted(self._due):
                 self._due.discard(peer)
+                if not self._may_hear(peer):
+                    continue
                 try:
                     await self.compare(peer)
                 except (Unavailable, PeerFault):

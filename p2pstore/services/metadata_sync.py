@@ -106,9 +106,11 @@ class MetadataSync:
         rng: random.Random,
         stores: Callable[[], Sequence[LocalStore]] = lambda: (),
         generations: Callable[[], Sequence[GenerationId]] = lambda: (),
+        may_hear: Callable[[PeerId], bool] = lambda _: True,
     ) -> None:
         self._me = me
         self._generations = generations
+        self._may_hear = may_hear
         self._ledger = ledger
         self._network = network
         self._roster = roster
@@ -145,7 +147,7 @@ class MetadataSync:
         if not up:
             if (gone := self._linked.pop(peer, None)) is not None:
                 gone.scope.cancel()
-        elif peer not in self._linked:
+        elif peer not in self._linked and self._may_hear(peer):
             linked = _Linked(PeerSync(self._clock.now_s(), self._rng))
             self._linked[peer] = linked
             self._nursery.start_soon(self._serve, peer, linked)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 import trio
 
-from p2pstore.metadata.roster_changes import NotAllowed, retire
+from p2pstore.ids import PeerId
+from p2pstore.metadata.roster_changes import NotAllowed, remove, retire
 from p2pstore.metadata.roster_statements import Duty
+from p2pstore.protocols import sync
+from p2pstore.seams.network import Message
 from simulations.machine import Fitting, Machine
 from tests.services.test_repairer import SIX, House, play
 
@@ -101,6 +104,39 @@ def test_a_machine_that_sleeps_is_drained_meanwhile_and_goes_when_it_wakes() -> 
         lap.wake(stalled=False)
         assert await wait_over(lap)
         assert is_out(lap, nas)
+
+    play(SIX, act)
+
+
+def test_who_is_out_may_ask_whether_it_is_and_is_told_nothing_else() -> None:
+    async def act(house: House) -> None:
+        lap, nas = house["lap"], house["nas"]
+        await say(nas, lap, Duty.LEAVES)
+        await trio.sleep(1.0)
+        lap.sleep()
+        assert nas.node is not None
+        assert lap.node is not None
+        membership = nas.node.membership
+        removal = remove(membership.identity, membership.roster, lap.me, now_s=0.0)
+        await membership.change(membership.identity, [removal])
+        await trio.sleep(100.0)
+        await house.put(nas, seed=8)
+        written = nas.node.ledger.vector()
+        told: list[str] = []
+        handle = lap.node.metadata_sync.handle
+
+        async def listen(peer: PeerId, message: Message) -> Message | None:
+            told.append(message.kind)
+            return await handle(peer, message)
+
+        lap.node.metadata_sync.handle = listen  # type: ignore[method-assign]
+        lap.wake(stalled=False)
+        await trio.sleep(300.0)
+        assert lap.node.membership.myself is None, "it has asked"
+        assert not lap.node.departure.over.is_set(), "it was not done: nothing is erased"
+        assert not lap.node.ledger.vector().covers_all(written)
+        assert len(told) <= 5, "what was under way to it when it fell asleep"
+        assert set(told) <= {sync.ROOT}
 
     play(SIX, act)
 
