@@ -254,7 +254,7 @@ class Node:
             liveness=self.liveness,
             drop_here=store.drop,
             sites=membership.sites,
-            leaving=membership.leaving,
+            stays=membership.stays,
         )
         self.uploader = Uploader(
             workers=seams.cpu,

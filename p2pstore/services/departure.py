@@ -220,8 +220,11 @@ class Departure:
                 if kept == _DONE and self._was_retired():
                     self.over.set()
             elif not me.leaves:
-                kept = await self._remember(kept, b"")
                 self._own = Progress(0, 0, 0, "", done=False)
+                try:
+                    kept = await self._remember(kept, b"")
+                except P2PStoreError:
+                    wait_s = LOOK_EVERY_S  # a full disk
             else:
                 began_s = self._clock.now_s()
                 try:

@@ -103,6 +103,11 @@ class Membership:
         """Members on their way out, this machine among them or not: nothing new is to depend on them."""
         return frozenset(member.peer_id for member in self.roster.members() if member.leaves)
 
+    def stays(self, peer: PeerId) -> bool:
+        """Whether `peer` is a member, and not on its way out."""
+        member = self.roster.member(peer)
+        return member is not None and not member.leaves
+
     def successors_of(self, peers: Iterable[PeerId]) -> list[PeerId]:
         """Members that were named to take over from any of `peers`, members now or once; sorted."""
         named = {each.peer_id: each.successor for each in self.roster.removed()}

@@ -61,7 +61,7 @@ class Placer:
         liveness: Liveness,
         drop_here: Callable[[ShardId], Awaitable[None]],
         sites: Callable[[], Sites] = lambda: NO_SITES,
-        leaving: Callable[[], Collection[PeerId]] = frozenset,
+        stays: Callable[[PeerId], bool] = lambda _: True,
     ) -> None:
         self._me = me
         self._clock = clock
@@ -72,7 +72,7 @@ class Placer:
         self._liveness = liveness
         self._drop_here = drop_here
         self._sites = sites
-        self._leaving = leaving
+        self._stays = stays
         self._pending: set[EncodingId] = set()
         self._hurry = trio.Event()
         self._progress = trio.Event()
@@ -146,10 +146,10 @@ class Placer:
         if found is None:
             return True
         stripe, promise = found
-        sites, leaving = self._sites(), self._leaving()
+        sites = self._sites()
         placed = PlacedStripe(encoding, stripe.needed, 0, stripe.shard_length, promise, sites=sites)
         for peer, indices in stripe.holders.items():
-            if peer not in leaving:
+            if self._stays(peer):  # what those hold who leave, or were removed, keeps no promise
                 placed.held[peer] = list(indices)
         before = sum(map(len, placed.held.values()))
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
 
+from p2pstore.errors import NoSpace
 from p2pstore.ids import PeerId
 from p2pstore.metadata.roster_changes import NotAllowed, remove, retire
 from p2pstore.metadata.roster_statements import Duty
 from p2pstore.protocols import sync
 from p2pstore.seams.network import Message
+from p2pstore.services.placing import PlacedStripe
 from simulations.machine import Fitting, Machine
 from tests.services.test_repairer import SIX, House, play
 
@@ -220,5 +224,53 @@ def test_an_admin_leaves_when_enough_others_agree_not_before() -> None:
         assert pi.node is not None
         with pytest.raises(NotAllowed):
             retire(pi.node.membership.identity, pi.node.membership.roster, nas.me, Duty.LEAVES)
+
+    play(SIX, act)
+
+
+def test_a_full_disk_ends_nobody_who_stays_after_all() -> None:
+    async def act(house: House) -> None:
+        one = house["one"].node
+        assert one is not None
+        tried: list[bytes] = []
+
+        async def setting(_name: str) -> bytes:
+            return b"done"
+
+        async def set_setting(_name: str, value: bytes) -> None:
+            tried.append(value)
+            if len(tried) < 3:
+                raise NoSpace("full")
+
+        departure = one.departure
+        one.ledger.setting, one.ledger.set_setting = setting, set_setting  # type: ignore[method-assign,assignment]
+        with trio.move_on_after(60.0):
+            await departure._leave_in_order()
+        assert tried.count(b"") == 3
+
+    play([Fitting("one"), Fitting("two")], act)
+
+
+def test_what_is_owed_does_not_lean_on_a_machine_that_is_out() -> None:
+    async def act(house: House) -> None:
+        pi, node = house["pi"], house["nas"].node
+        assert node is not None
+        encodings = [each.encoding for each in await node.ledger.stripes_after(None, 1000)]
+        removal = remove(node.membership.identity, node.membership.roster, pi.me, now_s=0.0)
+        await node.membership.change(node.membership.identity, [removal])
+        claims = await node.catalog.holders_of(encodings)
+        assert any(pi.me in held for held in claims.values()), "its inventory is still here"
+        asked: list[frozenset[PeerId]] = []
+        extend = node.placing.extend
+
+        async def watched(placed: PlacedStripe, *rest: Any) -> None:
+            asked.append(frozenset(placed.held))
+            await extend(placed, *rest)
+
+        node.placing.extend = watched  # type: ignore[method-assign,assignment]
+        for encoding in encodings:
+            await node.placer._improve(encoding)
+        assert asked
+        assert not any(pi.me in each for each in asked)
 
     play(SIX, act)
