@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from p2pstore.errors import Malformed
 from p2pstore.ledger.live_dots import LiveDots
 from p2pstore.ledger.row_check import row_check
 from p2pstore.ledger.writers import Writers
 from p2pstore.metadata.commits import decode_commit
 from p2pstore.metadata.name_match import indexed
-from p2pstore.metadata.operations import SealedOperation, decode_operation
+from p2pstore.metadata.operations import SealedOperation, readable_operations
 from p2pstore.metadata.vector import writer_of
 from p2pstore.seams.disk import Database
 
@@ -36,11 +35,7 @@ def fill_history(database: Database) -> None:
             last = number
             commit = decode_commit(raw)
             database.execute("UPDATE commits SET hlc = ? WHERE id = ?", (commit.hlc, number))
-            for sequence, data in enumerate(commit.operations, start=commit.first):
-                try:
-                    operation = decode_operation(data, commit.writer)
-                except Malformed:
-                    continue
+            for sequence, operation in readable_operations(commit.operations, commit.writer, first=commit.first):
                 if not isinstance(operation, SealedOperation) or not operation.superseded:
                     continue
                 if database.execute("SELECT 1 FROM versions WHERE slot = ? AND sequence = ?", (slot, sequence)):
@@ -66,11 +61,7 @@ def fill_live(database: Database) -> None:
         for number, raw in rows:
             last = number
             commit = decode_commit(raw)
-            for data in commit.operations:
-                try:
-                    operation = decode_operation(data, commit.writer)
-                except Malformed:
-                    continue
+            for _, operation in readable_operations(commit.operations, commit.writer):
                 if isinstance(operation, SealedOperation):
                     live.bury(operation.superseded)
     live.recompute()

@@ -34,6 +34,7 @@ from p2pstore.metadata.operations import (
     StripeStatement,
     decode_operation,
     open_operation,
+    readable_operations,
 )
 from p2pstore.metadata.retention import Retention
 from p2pstore.metadata.version import Version
@@ -198,11 +199,7 @@ class Mending:
 
     def _bury_again(self, commit: Commit) -> None:
         """What a commit says to be superseded is."""
-        for data in commit.operations:
-            try:
-                operation = decode_operation(data, commit.writer)
-            except Malformed:
-                continue
+        for _, operation in readable_operations(commit.operations, commit.writer):
             if isinstance(operation, SealedOperation):
                 self._live.bury(operation.superseded)
 

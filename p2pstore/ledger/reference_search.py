@@ -17,7 +17,7 @@ from p2pstore.ids import ChunkId, EncodingId, GenerationId, ManifestId
 from p2pstore.ledger import holdings
 from p2pstore.ledger.references import referenced_manifests
 from p2pstore.metadata.commits import decode_commit
-from p2pstore.metadata.operations import StripeStatement, decode_operation
+from p2pstore.metadata.operations import StripeStatement, readable_operations
 from p2pstore.metadata.version import ManifestRef
 from p2pstore.pipeline.manifest import Manifest, Page, open_manifest
 from p2pstore.seams.disk import Database
@@ -111,11 +111,7 @@ def begin(database: Database, salt: bytes) -> References:
     found = References(count, salt)
     for (raw,) in database.execute("SELECT raw FROM forks ORDER BY id"):
         commit = decode_commit(raw)
-        for operation in commit.operations:
-            try:
-                body = decode_operation(operation, commit.writer)
-            except Malformed:
-                continue
+        for _, body in readable_operations(commit.operations, commit.writer):
             if isinstance(body, StripeStatement):
                 found.encodings.add(body.encoding)
     return found

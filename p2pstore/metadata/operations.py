@@ -7,7 +7,7 @@ entry, and its padded length. Byte by byte: docs/formats/commit.md.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import lru_cache
@@ -358,6 +358,19 @@ def decode_operation(data: Buffer, writer: Writer) -> SealedOperation | ClearBod
             return None
     fields.end()
     return operation
+
+
+def readable_operations(
+    operations: Iterable[Buffer], writer: Writer, *, first: int = 1
+) -> Iterator[tuple[int, SealedOperation | ClearBody]]:
+    """Operations of one commit with their sequences; what this build cannot read is carried, and left out here."""
+    for sequence, data in enumerate(operations, start=first):
+        try:
+            operation = decode_operation(data, writer)
+        except Malformed:
+            continue
+        if operation is not None:
+            yield sequence, operation
 
 
 def _read_superseded(values: list[Any], writer: Writer) -> tuple[Dot, ...]:

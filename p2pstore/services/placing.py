@@ -133,22 +133,14 @@ class Placing:
         Returns:
             Where the shards are. It may fall short of the promise, even of k: the caller looks at its health.
         """
-        placed = PlacedStripe(
-            encoded.encoding,
-            encoded.needed,
-            encoded.sealed_length,
-            encoded.shard_length,
-            promise,
-            sites=self._sites(),
-        )
+        placed = self._nothing_placed(encoded, promise)
         shards = {shard.index: shard for shard in encoded.shards}
         await self._confirm_known(placed, shards, receipted)
         await self.extend(placed, shards, more, receipted=receipted)
         return placed
 
-    async def place_here(self, encoded: EncodedChunk, promise: Promise) -> PlacedStripe:
-        """Keep k shards on this machine: durable and readable, whatever else happens."""
-        placed = PlacedStripe(
+    def _nothing_placed(self, encoded: EncodedChunk, promise: Promise) -> PlacedStripe:
+        return PlacedStripe(
             encoded.encoding,
             encoded.needed,
             encoded.sealed_length,
@@ -156,6 +148,10 @@ class Placing:
             promise,
             sites=self._sites(),
         )
+
+    async def place_here(self, encoded: EncodedChunk, promise: Promise) -> PlacedStripe:
+        """Keep k shards on this machine: durable and readable, whatever else happens."""
+        placed = self._nothing_placed(encoded, promise)
         shards = {shard.index: shard for shard in encoded.shards}
         wave = [(self._me, index) for index in range(encoded.needed)]
         await self._send_wave(placed, shards, wave, lambda _: None)
