@@ -6,6 +6,7 @@ lacks, made from any k others; shards that this machine kept only until others h
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Final, Protocol
 
@@ -125,7 +126,8 @@ class Placer:
                 await limiter.acquire_on_behalf_of(turn)
                 nursery.start_soon(self._try_one, encoding, settled, limiter, turn)
         if settled:
-            await self._owed.remove_owed(settled)
+            with contextlib.suppress(P2PStoreError):  # a full disk: the next start looks at them once more
+                await self._owed.remove_owed(settled)
 
     async def _try_one(
         self, encoding: EncodingId, settled: list[EncodingId], limiter: trio.CapacityLimiter, turn: object

@@ -9,6 +9,7 @@ from random import Random
 import pytest
 import trio
 
+from p2pstore.errors import NoSpace
 from p2pstore.ids import PeerId
 from p2pstore.placement.promise import stripe_health
 from p2pstore.placement.repair import Rules, Standing
@@ -286,3 +287,20 @@ def test_who_dies_right_after_a_commit_still_owes_what_is_thin() -> None:
 async def _try(operation: Callable[..., Awaitable[object]], call: _Call) -> None:
     with contextlib.suppress(Exception):
         await operation(call)
+
+
+def test_a_debt_that_is_paid_while_the_disk_is_full_ends_nobody() -> None:
+    async def act(house: House) -> None:
+        node = house["nas"].node
+        assert node is not None
+        encodings = [each.encoding for each in await node.ledger.stripes_after(None, 1000)]
+
+        async def full(_encodings: object) -> None:
+            raise NoSpace("full")
+
+        node.placer._owed.remove_owed = full  # type: ignore[method-assign]
+        node.placer.owe(encodings)
+        assert await node.placer.wait_safe(encodings, patience_s=60.0)
+        await trio.sleep(10.0)
+
+    play(SIX, act)
