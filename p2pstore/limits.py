@@ -332,6 +332,18 @@ HISTORY_DAYS_MAX: Final = 36_500
 
 HISTORY_FLOOR_DAYS: Final = 14
 """A quota never drops a version younger than this: a fortnight's holiday must not be too late to undo damage."""
+
+# --- the brake ----------------------------------------------------------------------------------------------------
+
+BRAKE_ENTRIES_MIN: Final = 50
+"""Fewer entries than this removed or rewritten are everyday work, however small their folder is."""
+
+BRAKE_SHARES: Final = ((3_600_000, 0.2), (86_400_000, 0.3), (7 * 86_400_000, 0.5))
+"""(Milliseconds, share of a folder's entries): more by one machine in that time is a mass change."""
+
+BRAKE_CHANGES_MAX: Final = 1000
+"""Mass changes that are remembered; one that holds is enough to hold everything."""
+
 # --- garbage collection -------------------------------------------------------------------------------------------
 
 CONDEMNED_STRIPES_MAX: Final = 1000

@@ -45,6 +45,7 @@ from p2pstore.services import history_keeper as history_service
 from p2pstore.services import liveness as liveness_service
 from p2pstore.services import shards as shard_service
 from p2pstore.services.auditor import Auditor
+from p2pstore.services.brake import Brake
 from p2pstore.services.budget import ByteBudget
 from p2pstore.services.catalog import Catalog, Nearby, Receipts
 from p2pstore.services.chunk_lists import ChunkLists
@@ -178,6 +179,7 @@ class Node:
             generations=membership.metadata_generations,
             may_hear=membership.is_member,  # who has left, or holds the paper key, asks and is told nothing unasked
         )
+        self.brake = Brake(ledger=ledger, clock=seams.clock)
         self.self_check = SelfCheck(ledger=ledger, clock=seams.clock)
         self.quarantine = Quarantine(
             me=me,
@@ -363,6 +365,7 @@ class Node:
             liveness=self.liveness,
             silences=self.silences,
             clock=seams.clock,
+            brake=self.brake,
         )
         self.scrubber = Scrubber(
             store=store, ledger=ledger, clock=seams.clock, damage_found=self.mender.hurry
@@ -383,6 +386,7 @@ class Node:
             clock=seams.clock,
             others=membership.others,
             answering=self.liveness.answering,
+            braked=self.brake.look,
         )
         self.outlooks = Outlooks(
             membership=membership,
@@ -527,6 +531,7 @@ class Node:
                     self.scrubber.run,
                     self.restore_drill.run,
                     self.promiser.run,
+                    self.brake.run,
                     self.history_keeper.run,
                     self.departure.run,
                     self.auditor.run,
@@ -610,6 +615,8 @@ class Node:
         return sorted(each.peer_id for each in self.membership.roster.members() if each.role != "storage")
 
     def _collection_blocked(self, intents: Sequence[OpenIntent]) -> str:
+        if self.brake.on:
+            return "the brake is on: p2pstore brake"
         members = [each.peer_id for each in self.membership.roster.members()]
         return blocking(intents, (), members, self.membership.name_of)
 

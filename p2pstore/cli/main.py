@@ -55,6 +55,7 @@ VERBS: Final = {
     "safe": VerbEntry("safety", "Is my data safe right now?", "Safety"),
     "repair": VerbEntry("safety", "What is due for repair, why, and how much that is", "Safety"),
     "du": VerbEntry("space", "What files really cost: all shards on all machines, parity included", "Safety"),
+    "brake": VerbEntry("brake", "Mass changes that stop everything from being let go, until you have looked", "Safety"),
     "gc": VerbEntry("collection", "Space that nothing needs any more: what goes, and what waits for whom", "Safety"),
     "scrub": VerbEntry("safety", "Read this machine's shards and check them", "Safety"),
     "test-restore": VerbEntry("safety", "Read random files back whole, and compare them", "Safety", "test_restore"),

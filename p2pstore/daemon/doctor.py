@@ -18,6 +18,7 @@ async def examine(node: Node, port: int) -> list[dict[str, Any]]:
     """Every check, the good ones too. `port` is the first that this machine listens at."""
     checks = [_kernel(), _store(node), *await _damaged(node), await _ledger(node), *await _forks(node)]
     checks += await _frozen(node)
+    checks.append(await _brake(node))
     checks += [_keys(node), _links(node), _clock(node), _firewall(node, port), _router(node, port)]
     return checks
 
@@ -93,6 +94,14 @@ async def _frozen(node: Node) -> list[dict[str, Any]]:
         what = f"{count:,} changes that {name} wrote are frozen: it was removed before anybody heard of them"
         found.append(check("frozen", "warn", what, f"p2pstore peers frozen; p2pstore peers adopt {name}"))
     return found
+
+
+async def _brake(node: Node) -> dict[str, Any]:
+    if not await node.brake.look():
+        return check("brake", "ok", "no mass change")
+    names = ", ".join(sorted({node.membership.name_of(change.author) for change, _ in node.brake.on}))
+    what = f"it is on: {names} removed or rewrote much of a folder; nothing is let go until somebody has looked"
+    return check("brake", "warn", what, "p2pstore brake")
 
 
 def _keys(node: Node) -> dict[str, Any]:

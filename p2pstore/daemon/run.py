@@ -22,6 +22,7 @@ from p2pstore.daemon.http_door import HttpDoor
 from p2pstore.daemon.logs import logged
 from p2pstore.daemon.operations_adoption import AdoptionOperations
 from p2pstore.daemon.operations_api import ProgramOperations
+from p2pstore.daemon.operations_brake import BrakeOperations
 from p2pstore.daemon.operations_collection import CollectionOperations
 from p2pstore.daemon.operations_doctor import DoctorOperations
 from p2pstore.daemon.operations_feed import Feed
@@ -195,6 +196,7 @@ async def _run(
     handlers |= FindOperations(node).handlers()
     handlers |= HistoryOperations(node).handlers()
     handlers |= PromiseOperations(node).handlers()
+    handlers |= BrakeOperations(node).handlers()
     handlers |= RetentionOperations(node).handlers()
     handlers |= AdoptionOperations(node).handlers()
     handlers |= SafetyOperations(node).handlers()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -10,7 +10,8 @@ import trio
 
 from p2pstore.errors import PathFault
 from p2pstore.ids import ROOT_ENTRY, ChunkId, Dot, EncodingId, EntryId, ManifestId, PeerId
-from p2pstore.ledger import collection, holdings, marks, promises, reference_search, references, retention
+from p2pstore.ledger import brake, collection, holdings, marks, promises, reference_search, references, retention
+from p2pstore.ledger.brake import MassChange
 from p2pstore.ledger.branches import Head, Link, StatedFork
 from p2pstore.ledger.conflicts import Conflict, ConflictPage, Place
 from p2pstore.ledger.drafts import Path
@@ -375,6 +376,26 @@ class Questions:
     async def are_referenced(self, manifests: Sequence[ManifestId]) -> frozenset[ManifestId]:
         """Those of `manifests` that the tree, the history, the trash or a snapshot refers to."""
         return await self._read(references.are_referenced, self._store.database, manifests)
+
+    # --- mass changes -------------------------------------------------------------------------------------------------
+
+    async def last_commit(self) -> int:
+        """The number of the commit that came last."""
+        return await self._read(brake.last_commit, self._store.database)
+
+    async def mass_changes(self, after: int, allowed: Mapping[PeerId, int]) -> list[MassChange]:
+        """Mass changes to which something belongs that came after a commit; of each machine later than `allowed`."""
+        database, writers = self._store.database, self._store.writers
+        found: list[MassChange] = []
+        for author, (since, upto) in (await self._read(brake.authors_since, database, writers, after)).items():
+            found += await self._read(
+                brake.mass_changes, database, writers, author, since, upto, allowed.get(author, 0)
+            )
+        return found
+
+    async def left_as_it_is(self, change: MassChange) -> int:
+        """How many entries are still as a mass change left them."""
+        return await self._read(brake.left_as_it_is, self._store.database, self._store.writers, change)
 
     # --- promises -----------------------------------------------------------------------------------------------------
 

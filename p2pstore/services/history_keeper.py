@@ -7,7 +7,7 @@ board that wakes in 2036 drops nothing, and a household whose others are all awa
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import trio
@@ -57,12 +57,14 @@ class HistoryKeeper:
         clock: Clock,
         others: Callable[[], list[PeerId]],
         answering: Callable[[], list[PeerId]],
+        braked: Callable[[], Awaitable[bool]],
     ) -> None:
         self._ledger = ledger
         self._network = network
         self._clock = clock
         self._others = others
         self._answering = answering
+        self._braked = braked
         self.dropped = 0
         """Versions and things in the trash that this daemon has let go since it started."""
 
@@ -75,10 +77,13 @@ class HistoryKeeper:
             await self._clock.sleep(EVERY_S)
 
     async def sweep(self) -> int | None:
-        """Go through all history once; how much was let go, None if nobody could confirm the time."""
+        """Go through all history once; how much was let go: nothing while the brake is on, None if nobody could confirm
+        the time."""
         now_ms = await self._time_ms()
         if now_ms is None:
             return None
+        if await self._braked():
+            return 0
         dropped = 0
         for trash in (False, True):
             after: Position | None = None

@@ -12,6 +12,7 @@ from p2pstore.placement.promise import Promise, promise_of_words
 from p2pstore.placement.verdict import ORDER, State, Verdict, sentence_of
 from p2pstore.placement.what_if import CountedStripe
 from p2pstore.seams.clock import Clock
+from p2pstore.services.brake import Brake
 from p2pstore.services.catalog import Catalog
 from p2pstore.services.liveness import Liveness
 from p2pstore.services.membership import Membership
@@ -39,6 +40,7 @@ class VerdictService:
         liveness: Liveness,
         silences: Silences,
         clock: Clock,
+        brake: Brake,
     ) -> None:
         self._membership = membership
         self._ledger = ledger
@@ -46,6 +48,7 @@ class VerdictService:
         self._liveness = liveness
         self._silences = silences
         self._clock = clock
+        self._brake = brake
         self._started_s = clock.now_s()
         self._last: Verdict | None = None
         self._roster: object = None
@@ -74,6 +77,12 @@ class VerdictService:
         if len(members) > 1 and not self._heard_lately():
             worst = State.UNKNOWN
         sentence = sentence_of(worst, counts=counts, promise=wanted, machines=len(members))
+        if self._brake.on:
+            change, _ = self._brake.on[-1]
+            sentence += (
+                f" {self._membership.name_of(change.author)} has removed or rewritten {change.count:,} of"
+                f" {change.entries:,} entries of a folder: nothing is let go until you look (p2pstore brake)."
+            )
         return Verdict(worst, sentence, counts, self._clock.now_s(), promised)
 
     async def states_of(self, statements: Sequence[StripeStatement]) -> list[State]:

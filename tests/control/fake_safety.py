@@ -30,6 +30,7 @@ class FakeSafety:
             "promise.plan": self.op_promise_plan,
             "repair": self.op_repair,
             "du": self.op_du,
+            "brake": self.op_brake,
             "gc": self.op_gc,
             "scrub": self.op_scrub,
             "test-restore": self.op_test_restore,
@@ -89,6 +90,12 @@ class FakeSafety:
             "machines": [{"name": "nas", "stored": 7000, "besides": 100}],
             "total": cost,
         }
+
+    async def op_brake(self, call: Call) -> Any:
+        change = {"machine": "attic", "path": PATH, "changed": 300, "entries": 400, "left": 299}
+        on = call.args["action"] == "status"
+        changes = [{**change, "since": 1_700_000_000.0, "upto": 1_700_000_100.0}] if on else []
+        return {"on": on, "changes": changes, "allowed": 0 if on else 1}
 
     async def op_gc(self, call: Call) -> Any:
         shared = {"machine": "nas", "at": 1_700_000_000.0, "stripes": 12, "spared": 1, "bytes": 12_000}
