@@ -395,3 +395,14 @@ HTTP_HEAD_BYTES_MAX: Final = 8 * KIB
 
 HTTP_CONNECTIONS_MAX: Final = 16
 """At once, for figures and health; the seventeenth is hung up on."""
+
+# --- sim what-if ----------------------------------------------------------------------------------------------------
+
+HOUSEHOLD_FILE_BYTES_MAX: Final = 256 * KIB
+"""A file that describes a household: thirty machines with all their keys and comments are 10 KB."""
+
+PLANNED_MACHINES_MAX: Final = 30
+"""Machines in it: a household is 3 to 30, and every three losses at once are looked at."""
+
+PLANNED_BYTES_MAX: Final = 10**18
+"""The largest disk in it, an exabyte: beyond it is a slip of the finger."""

@@ -146,6 +146,28 @@ RISK or LOST                   switch on everything that may hold shards before
                                anything else, and delete nothing
 full                           p2pstore peers limit SIZE, or another machine"""
 
+WHAT_IF: Final = """\
+`p2pstore sim what-if HOUSEHOLD.toml` says what machines would be good for:
+how much fits, what may fail, how likely a loss is, what one more disk adds.
+
+  promise = "any-1"              what must be survived   [by number of machines]
+  stored = "1.5T"                of your files           [as much as fits]
+  replaced_days = 14             until a dead disk is replaced
+  rebuild_mbit = 20              a line's speed, for making lost shards anew
+
+  [machines.nas]                 one part for each machine
+  site = "home"                  where it stands
+  size = "4T"                    what it gives
+  steadiness = "always-on"       or desktop, laptop
+  awake = 0.99                   share of the time that it is on
+  lost_yearly = 0.02             chance that it is lost for good within a year
+  absences_yearly = 0            how often it is away for longer than its grace
+
+  [sites.home]
+  lost_yearly = 0.01             chance that fire or burglars take all of it
+
+Only site and size are needed; the others are shown as they are taken."""
+
 TOPICS: Final = {
     "paths": Topic("how paths in the store are written", PATHS),
     "versions": Topic("what stands after the @ of a path", VERSIONS),
@@ -153,6 +175,7 @@ TOPICS: Final = {
     "promises": Topic("what a stored file survives", PROMISE),
     "machines": Topic("asleep, dead, stolen, new: what to type", MACHINES),
     "kit": Topic("the 24 words that bring everything back", KIT),
+    "what-if": Topic("a file that describes a household", WHAT_IF),
     "scripts": Topic("--json, --plain, environment, Python", SCRIPTS),
     "trouble": Topic("when something is wrong", TROUBLE),
 }

@@ -14,16 +14,13 @@ from p2pstore.ledger.drafts import Path, SetPromise
 from p2pstore.metadata.folder_promise import FolderPromise
 from p2pstore.metadata.version import RECOVERED_ENTRY, Kind
 from p2pstore.node import Node
-from p2pstore.placement.capacity import STEPS, usable, with_disk, with_site
+from p2pstore.placement.capacity import best_place, usable, with_disk, with_site
 from p2pstore.placement.planner import plan_stripe, shortfalls
 from p2pstore.placement.promise import Promise, promise_named
 from p2pstore.placement.ranking import Candidate, offers_of
 from p2pstore.services.promiser import Raising
 
 NEW_SITE: Final = "a new site"
-
-_DISK_STEPS: Final = STEPS // 4
-"""Which machine a further disk helps most is tried on each, more coarsely."""
 
 
 class PromiseOperations:
@@ -121,11 +118,7 @@ class PromiseOperations:
         now = usable(candidates, promise).bytes
         more = []
         if size:
-            disks = {
-                each.peer: usable(with_disk(candidates, each.peer, size), promise, steps=_DISK_STEPS).bytes
-                for each in candidates
-            }
-            best = max(sorted(disks), key=lambda peer: disks[peer])
+            best = best_place(candidates, promise, size)
             gained = usable(with_disk(candidates, best, size), promise).bytes
             name = self._node.membership.name_of(best)
             more.append({"what": "disk", "where": name, "bytes": size, "usable_bytes": gained})

@@ -103,6 +103,7 @@ CALLS: dict[str, list[str | bytes]] = {
     "sim swarm": ["sim", "swarm", "--seeds", "1", "--peers", "2", "--minutes", "2"],
     "sim shrink": ["sim", "shrink", "PLAN"],
     "sim dht": ["sim", "dht", "--nodes", "20", "--lookups", "2"],
+    "sim what-if": ["sim", "what-if", "HOUSEHOLD"],
     "completion": ["completion", "bash"],
     "help": ["help", "exit-codes"],
     "version": ["version"],
@@ -172,9 +173,11 @@ def files(home: Path) -> dict[str, str]:
     words.write_text("abandon " * 23 + "art")
     plan = home.parent / "plan.json"
     plan.write_text(Plan("calm", 1, household(2), Work(), 60.0, 300.0).encode())
+    machines = home.parent / "household.toml"
+    machines.write_text("".join(f'[machines.m{number}]\nsite = "home"\nsize = "1T"\n' for number in range(3)))
     return {
         "FILE": str(file), "FOLDER": str(folder), "KIT": str(home.parent / "kit"), "WORDS": str(words),
-        "PLAN": str(plan),
+        "PLAN": str(plan), "HOUSEHOLD": str(machines),
     }  # fmt: skip
 
 

@@ -181,3 +181,24 @@ def dht(session: Session, *, nodes: int, lookups: int, dead: float, seed: int) -
     ]
     session.show({"seed": seed, "figures": figures}, lines)
     return exits.DONE
+
+
+@sim.command("what-if", cls=Verb)
+@click.argument("file", metavar="HOUSEHOLD.toml", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.pass_obj
+def what_if(session: Session, *, file: Path) -> int:
+    """See what a household would be good for, before you buy it.
+
+    How much fits, what may fail, what repair costs, how likely a loss is, and what one more disk or site would change.
+    The file: p2pstore help what-if. Exit code 6 when the promise cannot be kept.
+    """
+    from p2pstore.cli.household_file import read_household
+    from p2pstore.cli.prospects import lines_of, result_of
+    from p2pstore.placement.prospect import prospect
+
+    household = read_household(file)
+    found = prospect(household)
+    code = exits.DONE if found.kept and found.fits else exits.TOO_FEW_MACHINES
+    result = {**result_of(household, found), "exit": code}
+    session.show(result, lines_of(result, plain=session.plain))
+    return code
