@@ -147,10 +147,10 @@ RISK or LOST                   switch on everything that may hold shards before
 full                           p2pstore peers limit SIZE, or another machine"""
 
 WHAT_IF: Final = """\
-`p2pstore sim what-if HOUSEHOLD.toml` says what machines would be good for:
+`p2pstore sim what-if HOUSEHOLD.toml` says what machines are good for:
 how much fits, what may fail, how likely a loss is, what one more disk adds.
 
-  promise = "any-1"              what must be survived   [by number of machines]
+  promise = "any-1"              what must be survived   [by machine count]
   stored = "1.5T"                of your files           [as much as fits]
   replaced_days = 14             until a dead disk is replaced
   rebuild_mbit = 20              a line's speed, for making lost shards anew
