@@ -57,10 +57,22 @@ class Faults:
 
     async def run(self, faults: Sequence[Fault]) -> None:
         """Let them happen, each in its time; cancel to leave the rest out and to stop waiting for the ends."""
-        async with trio.open_nursery() as nursery:
-            for fault in sorted(faults, key=lambda each: each.at_s):
-                await trio.sleep_until(fault.at_s)
-                nursery.start_soon(self._one, fault)
+        async with trio.open_nursery() as watched:
+            watched.start_soon(self._free_admin)
+            async with trio.open_nursery() as nursery:
+                for fault in sorted(faults, key=lambda each: each.at_s):
+                    await trio.sleep_until(fault.at_s)
+                    nursery.start_soon(self._one, fault)
+            watched.cancel_scope.cancel()
+
+    async def _free_admin(self) -> None:
+        """When all is over: who joins or leaves just then is waited for, and may wait for an admin's stuck disk."""
+        try:
+            await trio.sleep_forever()
+        finally:
+            if self._enrolling.locked():
+                for disk in (disk for machine in self._world.machines for disk in machine.disks):
+                    disk.unstick()
 
     async def _one(self, fault: Fault) -> None:
         machine = self._world.machines[fault.machine] if 0 <= fault.machine < len(self._world.machines) else None

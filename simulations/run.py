@@ -126,6 +126,15 @@ def run_plan(plan: Plan, *, keep_trace: bool = False) -> Result:
 
 async def _run(plan: Plan, nursery: trio.Nursery, trace: Trace, result: Result) -> None:
     world = World(plan.seed, nursery, trace=trace, pace=plan.pace)
+    try:
+        await _live_through(plan, world, nursery, result)
+    finally:
+        for machine in world.machines:
+            for disk in machine.disks:
+                disk.unstick()  # whoever waits for a disk cannot be cancelled
+
+
+async def _live_through(plan: Plan, world: World, nursery: trio.Nursery, result: Result) -> None:
     people = People(world, plan.work)
     people.busy = False
     world.habits += [people.live_at, collection.hurry, collection.watcher(world)]
@@ -141,7 +150,7 @@ async def _run(plan: Plan, nursery: trio.Nursery, trace: Trace, result: Result) 
         await faults.run(plan.faults)
         await trio.sleep_forever()
     people.busy = False
-    trace.note("healing")
+    world.trace.note("healing")
     if plan.core:
         await _check_core(plan, world, people)
     else:

@@ -31,6 +31,10 @@ class WrongTrio(RuntimeError):
     """This trio has not the inside that deterministic runs need."""
 
 
+class Stuck(RuntimeError):
+    """Nothing will ever happen again in a world that has not ended."""
+
+
 def check_hooks() -> None:
     """Raises WrongTrio unless everything private that is used here exists and does what it did."""
     clock = trio.testing.MockClock()
@@ -58,7 +62,9 @@ def tick_clock(tick_s: float = TICK_S) -> trio.testing.MockClock:
     def jump() -> None:
         deadline_s = inside.GLOBAL_RUN_CONTEXT.runner.deadlines.next_deadline()
         now_s = hooks._virtual_base
-        if now_s < deadline_s < math.inf:
+        if deadline_s == math.inf:
+            raise Stuck("all tasks wait for one another, and none for a time")
+        if now_s < deadline_s:
             hooks._virtual_base = max(math.ceil(deadline_s / tick_s - 1e-5) * tick_s, deadline_s)
 
     hooks: Any = clock
