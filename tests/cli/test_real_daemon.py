@@ -127,6 +127,9 @@ def test_every_verb_of_a_household_of_two(homes: tuple[Path, Path], cli: Cli) ->
     run(first, "repair")
     assert run(first, "du").last["total"]["stored"] == run(first, "du", "--by", "machine").last["total"]["stored"] > 0
     assert run(first, "gc", "--dry-run").last["stripes"] == run(first, "gc").last["stripes"] == 0
+    run(first, "brake")
+    run(first, "brake", "status")
+    run(first, "brake", "allow")
     assert run(first, "scrub", "--now").last["exit"] == 0
     assert run(first, "test-restore", "--files", "3").last["failed"] == []
     run(first, "peers", "can-leave", "attic", code=exits.REFUSED)
