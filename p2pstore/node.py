@@ -85,7 +85,7 @@ from p2pstore.services.watched_folder import Means
 from p2pstore.services.watched_folders import WatchedFolders
 from p2pstore.storage.store import ShardStore
 
-UPLOAD_BYTES: Final = 80 * MIB
+UPLOAD_BYTES: Final = 64 * MIB
 """Bytes of all uploads in flight, plain and coded: enough to keep two cores and six machines busy, and within the
 250 MiB that a daemon may take (docs/measurements.md)."""
 
